@@ -18,6 +18,8 @@ IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 
 CACHED_TURNS = 1024
+PIECE = 1 << 15
+"""Characters of a long text that are encoded at a time while its tokens are counted."""
 
 _CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
 
@@ -76,6 +78,7 @@ class ChatML:
         self.im_end = control[IM_END]
         # Each prompt repeats all earlier turns; because of the cache, only new turns are encoded.
         self._encode_turn = lru_cache(maxsize=CACHED_TURNS)(lambda text: tuple(self.encode_text(text)))
+        self._has_more_tokens = lru_cache(maxsize=CACHED_TURNS)(self._count_pieces)
         if self.holds_control(encode("\n")):
             raise ModelUnavailable(
                 "the model cannot be used: its vocabulary makes a newline a control token",
@@ -99,14 +102,7 @@ class ChatML:
         return self._without_control(text, self._encode_continuation)
 
     def _without_control(self, text: str, encode: Encode) -> list[int]:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            character = f"U+{ord(text[error.start]):04X}"
-            raise UsageError(
-                f"the text contains an invalid character ({character}) at position {error.start}",
-                "remove it: a lone surrogate is half of a character",
-            ) from None
+        _utf8(text)
         ids = encode(text)
         if not self.holds_control(ids):
             return ids
@@ -168,10 +164,46 @@ class ChatML:
         Stored ids are returned if they belong to this vocabulary and contain no control token. Otherwise,
         the text is encoded.
         """
+        stored = self._stored_ids(message)
+        return self._encode_turn(f"{message.role}\n{message.text}") if stored is None else stored
+
+    def _stored_ids(self, message: Message) -> tuple[int, ...] | None:
         stored = message.turn_ids
         if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
             return stored.ids
-        return self._encode_turn(f"{message.role}\n{message.text}")
+        return None
+
+    def count(self, messages: Sequence[Message], limit: int) -> int:
+        """Return the number of tokens of the prompt for `messages`.
+
+        A text of more than 2 * `limit` tokens counts as 2 * `limit` + 1, and is not encoded as a whole. Time
+        and memory for a text therefore depend on the limit.
+        """
+        tokens = sum(self._turn_length(message, limit) for message in messages)
+        separators = len(messages) * (2 + len(self._between_turns.ids))
+        if messages and messages[-1].role is Role.ASSISTANT:
+            return tokens + separators - 1 - len(self._between_turns.ids)
+        return tokens + separators + 1 + len(self.open_turn_ids(messages))
+
+    def _turn_length(self, message: Message, limit: int) -> int:
+        is_long = len(message.text) > PIECE and self._stored_ids(message) is None
+        if is_long and self._has_more_tokens(message.text, 2 * limit):
+            return 2 * limit + 1
+        return len(self.turn_ids(message))
+
+    def _count_pieces(self, text: str, limit: int) -> bool:
+        """Return whether a text has more than `limit` tokens.
+
+        The text is encoded in pieces, whose tokens are a few more or less than those of the whole text.
+        """
+        if len(_utf8(text)) <= limit // 2:  # a token has at least a byte
+            return False
+        tokens = 0
+        for start in range(0, len(text), PIECE):
+            tokens += len(self._encode(text[start : start + PIECE]))
+            if tokens > limit:
+                return True
+        return False
 
     def ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the prompt for `messages` as one list of token ids."""
@@ -182,3 +214,15 @@ class ChatML:
         if not messages or messages[0].role is not Role.SYSTEM:
             return []
         return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
+
+
+def _utf8(text: str) -> bytes:
+    """Return the text in UTF-8. Raises UsageError for a lone surrogate."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        character = f"U+{ord(text[error.start]):04X}"
+        raise UsageError(
+            f"the text contains an invalid character ({character}) at position {error.start}",
+            "remove it: a lone surrogate is half of a character",
+        ) from None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.chatml import ChatML
+from hermes_cli.chatml import PIECE, ChatML
 from hermes_cli.engines import tokenizer_json
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.messages import Message, Role, TurnIds
@@ -305,3 +305,22 @@ def test_text_that_still_encodes_to_a_control_token_is_refused() -> None:
     chatml = ChatML(lambda text: [7] * text.count("z"), {IM_START: 5, IM_END: 6, "<z>": 7}, "v")
     with pytest.raises(HermesError, match="not sent"):
         chatml.encode_text("z")
+
+
+def test_a_text_that_is_far_too_long_is_not_encoded_as_a_whole() -> None:
+    """Its count is the limit of the count, and only its first pieces are encoded, once."""
+    encoded = list[int]()
+
+    def encode(text: str) -> list[int]:
+        encoded.append(len(text))
+        return [9] * len(text)
+
+    chatml = ChatML(encode, {"<|im_start|>": 0, "<|im_end|>": 1}, "v")
+    messages = [Message(Role.SYSTEM, "a" * 4_000_000), Message(Role.USER, "b")]
+    encoded.clear()
+    first = chatml.count(messages, 50_000)
+    assert first == chatml.count(messages, 50_000)
+    assert first - chatml.count([messages[1]], 50_000) == 100_001 + 3
+    assert sum(encoded) < 100_001 + 2 * PIECE
+    fits = [Message(Role.SYSTEM, "a" * 90_000), Message(Role.ASSISTANT, "b")]
+    assert chatml.count(fits, 50_000) == len(chatml.ids(fits))

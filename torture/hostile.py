@@ -26,6 +26,8 @@ MORE_SECONDS: Final = 2.0
 MORE_MEMORY: Final = 128 << 20
 """How much more than with the harmless file a run may take."""
 COLUMNS: Final = ("signals", "tracebacks", "hangs", "over bounds", "raw", "forged")
+SAMPLE_TURNS: Final = 7
+"""The number of turns of `mutants.SAMPLES["png"]` with its examples, a greeting and a question."""
 FRAME: Final = ["<|im_start|>", "<|im_end|>"]
 _ROOT: Final = Path(__file__).parents[1]
 _INVISIBLE: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x2070), *range(0xE0000, 0xE0080)} | {
@@ -110,8 +112,9 @@ def _forged(ended: child.Ended, harmless: child.Ended) -> str:
     """Return the error if `tokens` printed other control tokens than with the harmless file."""
     control = _control_tokens(ended)
     expected = _control_tokens(harmless)
-    # Long texts leave out turns, and cards without a greeting have fewer.
-    allowed = [FRAME * turns + FRAME[:1] for turns in range(len(expected) // 2 + 1)]
+    # Long texts leave out turns, and cards without a greeting have fewer. Some cards are based on a sample.
+    most_turns = max(len(expected) // 2, SAMPLE_TURNS)
+    allowed = [FRAME * turns + FRAME[:1] for turns in range(most_turns + 1)]
     return (
         f"{len(control)} control tokens, {len(expected)} expected"
         if control and control not in allowed
@@ -145,7 +148,7 @@ def torture(words: list[str]) -> dict[str, Row]:
         tools = {"model": hostile_files.gguf(), "deepseek": hostile_files.byte_level("deepseek-llm")}
         tools |= {"weights": hostile_files.weights(), "texts": hostile_files.hostile_texts}
         paths = {name: str(path) for name, path in build_all(tools, top / "tools").items()}
-        paths["scripted"] = child.script(top / "script.toml", ["Yes."] * 9, 10**6)
+        paths["scripted"] = child.script(top / "script.toml", ["Yes."] * 9, 1 << 17)
         for kind, (builders, verbs) in KINDS.items():
             chosen = {
                 name: builder

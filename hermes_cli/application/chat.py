@@ -21,6 +21,7 @@ from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+from hermes_cli.untrusted.deadline import Deadline
 
 
 def run_chat(runtime: Runtime, flags: Flags) -> int:
@@ -94,13 +95,14 @@ class ReplHost:
             for row in self.runtime.personas()
         }
 
-    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening and prompt settings of a new conversation.
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
+        """Return the opening and prompt settings of a new conversation, and the deadline of its first turn.
 
         The prompt given with --system is ignored.
         """
-        flags = replace(self.flags, system=None)
-        return open_conversation(self.runtime, flags, persona, self.options_for(persona).options)
+        flags, deadline = replace(self.flags, system=None), Deadline()
+        options = self.options_for(persona).options
+        return *open_conversation(self.runtime, flags, persona, options, deadline), deadline
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""

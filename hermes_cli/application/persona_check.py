@@ -11,7 +11,7 @@ from functools import cache
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice, choose_model, known_choice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
+from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LORE_SHARE
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
@@ -133,12 +133,13 @@ def _estimate(window: int | None) -> PersonaTokenizer:
 
 def _count_function(tokenizer: PromptTokenizer) -> Callable[[str], int]:
     """Return a function that counts the tokens of a string as a separate turn, as in a chat."""
-    baseline = len(tokenizer.prompt_tokens([USER_TURN]))
+    baseline = tokenizer.count_tokens([USER_TURN], MAX_TOKENS // 2)
 
     @cache
     def count(text: str) -> int:
         if not text.strip():
             return 0
-        return len(tokenizer.prompt_tokens([Message(Role.SYSTEM, text), USER_TURN])) - baseline
+        messages = [Message(Role.SYSTEM, text), USER_TURN]
+        return tokenizer.count_tokens(messages, MAX_TOKENS // 2) - baseline
 
     return count

@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
-from hermes_cli.application.tokenizer import PromptTokenizer, open_tokenizer
+from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, decode, read_file
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.session import Session
@@ -23,6 +23,7 @@ from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.screen.waiting import waiting
+from hermes_cli.untrusted.deadline import Deadline
 
 QUIET_STDIN_S = 3.0
 """Seconds to wait for the end of standard input before a message explains the wait."""
@@ -130,20 +131,32 @@ def _report(text: str, session: Session, completion: Completion) -> dict[str, ob
 
 
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
-    """Return the tokens of the prompt that `ask` would send, even if they exceed the context window."""
+    """Return the tokens of the prompt that `ask` would send, even if they exceed the context window.
+
+    Raises UsageError if there are more than MAX_TOKENS.
+    """
     check_text(prefill, "--prefill")
     persona = runtime.persona(flags.persona)
     options = flags.options(runtime.settings, persona).options
     request = flags.plan_request(runtime.settings)
-    opening, prompt_settings = open_conversation(runtime, flags, persona, options)
+    deadline = Deadline()
+    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline)
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:
         turns.append(Message(Role.ASSISTANT, prefill))
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
         window = request.context_size or _context_size(runtime, flags, tokenizer)
         counter = _TokenCounter(tokenizer, window)
-        builder = PromptBuilder(counter, opening, prompt_settings, options.max_tokens)
-        return tokenizer.prompt_tokens(builder.prompt(turns).messages)
+        builder = PromptBuilder(counter, opening, prompt_settings, options.max_tokens, deadline=deadline)
+        prompt = builder.prompt(turns)
+        if prompt.skipped:
+            runtime.terminal.notice(prompt.skipped)
+        if prompt.tokens > MAX_TOKENS:
+            raise UsageError(
+                f"the prompt has more than {MAX_TOKENS:,} tokens, the most that `hermes tokens` shows",
+                "shorten it",
+            )
+        return tokenizer.prompt_tokens(prompt.messages)
 
 
 def _context_size(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
@@ -166,4 +179,4 @@ class _TokenCounter:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of the prompt for these messages."""
-        return len(self._tokenizer.prompt_tokens(messages))
+        return self._tokenizer.count_tokens(messages, MAX_TOKENS // 2)

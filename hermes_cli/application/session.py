@@ -44,7 +44,8 @@ def start_session(
     earlier = _earlier_conversation(runtime, recorder, flags) if is_continued or flags.fork else None
     persona = _find_persona(runtime, flags, earlier)
     sampling = flags.options(runtime.settings, persona)
-    opening, prompt_settings = open_conversation(runtime, flags, persona, sampling.options)
+    deadline = Deadline()
+    opening, prompt_settings = open_conversation(runtime, flags, persona, sampling.options, deadline)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
     recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""
@@ -53,7 +54,7 @@ def start_session(
         if in_background
         else open_engine(runtime, choice, fallback=flags.fallback)
     )
-    session = Session(engine, opening, sampling, recorder, prompt_settings)
+    session = Session(engine, opening, sampling, recorder, prompt_settings, deadline=deadline)
     if earlier is not None:
         saved_conversations.resume(session, earlier)
         if flags.user is not None:  # earlier messages keep the earlier name
@@ -68,11 +69,12 @@ def start_session(
 
 
 def open_conversation(
-    runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions
+    runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions, deadline: Deadline
 ) -> tuple[Opening, PromptSettings]:
     """Return the opening of a conversation with the persona, and the other parts of its prompts.
 
-    Print a notice for each missing lorebook. Without a seed in the options, the macros use a random one.
+    The macros are expanded before the deadline, which the first turn shares. Print a notice about those that
+    are not, and for each missing lorebook. Without a seed in the options, the macros use a random one.
     Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
     """
     user = flags.user
@@ -81,10 +83,10 @@ def open_conversation(
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     macros = Macros(persona.called, user, seed)
-    deadline = Deadline()
     opening = open_with(persona, macros, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
+        deadline.skipped.clear()  # printed
     if flags.system is not None:
         opening = replace(opening, system=check_text(flags.system, "--system") or None)
     opening = replace(opening, cacheable=flags.system is None and not flags.no_log)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol
 
 from hermes_cli.application.load import engine_log, open_engine
 from hermes_cli.application.model import scripted, select_model
@@ -15,9 +15,15 @@ from hermes_cli.models import hardware, selection
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.reference import parse
 
+MAX_TOKENS: Final = 250_000
+"""Tokens of the longest prompt that `hermes tokens` shows, and of the longest text that is counted."""
+
 
 class PromptTokenizer(Protocol):
     """A tokenizer of prompts."""
+
+    def count_tokens(self, messages: Sequence[Message], limit: int) -> int:
+        """Return the number of tokens of the prompt; a text counts as 2 * `limit` + 1 at most."""
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for these messages."""

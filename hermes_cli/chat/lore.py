@@ -11,7 +11,8 @@ from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, Final
 
-from hermes_cli.chat.key_index import KeyIndex, ScannedText
+from hermes_cli.chat.key_index import ScannedText
+from hermes_cli.chat.lore_index import LoreIndex, is_pinned
 from hermes_cli.chat.lore_keys import (
     FIXED_SIZE,
     MAX_LENGTH,
@@ -25,8 +26,6 @@ from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 from hermes_cli.untrusted.deadline import Deadline
 
-SCAN_DEPTH: Final = 2
-"""Default number of turns to scan: the user's turn and the answer before it."""
 REGEX_LIMIT_S: Final = 0.05
 SLOW_S: Final = 0.005
 SLOW_TIMES: Final = 3
@@ -61,18 +60,9 @@ class LoreMatcher:
         self._slow = Counter[str]()
 
     @cached_property
-    def _expression_keys(self) -> frozenset[str]:
-        return frozenset(
-            key
-            for entry, _ in self.entries
-            for key in (*entry.keys, *entry.secondary)
-            if key.lstrip().startswith("/") and parse_key(key)[0] is not None
-        )
-
-    @cached_property
-    def _index(self) -> KeyIndex:
-        keys = {key for entry, _ in self.entries for key in (*entry.keys, *entry.secondary)}
-        return KeyIndex(keys - self._expression_keys)
+    def index(self) -> LoreIndex:
+        """The index of the entries. It is built at the first turn, as a part of its work."""
+        return LoreIndex(self.entries)
 
     def text(self, number: int, moment: int, deadline: Deadline | None = None) -> str:
         """Return the text of an entry, with macros expanded for the turn at index `moment`."""
@@ -82,7 +72,7 @@ class LoreMatcher:
     def always(self) -> list[int]:
         """Return the numbers of the entries that are included in every prompt."""
         return [
-            number for number, (entry, _) in enumerate(self.entries) if entry.enabled and _is_pinned(entry)
+            number for number, (entry, _) in enumerate(self.entries) if entry.enabled and is_pinned(entry)
         ]
 
     def fires(
@@ -93,8 +83,10 @@ class LoreMatcher:
         `fired_at` maps the number of an entry to the number of turns when it last fired. Keys that are not
         searched before the deadline do not fire.
         """
-        _ = self._index  # built once, and not counted in a turn's time
         with deadline or Deadline() as limit:
+            if limit.is_over:
+                limit.skipped.setdefault("lorebook", f"not searched after {limit.seconds:g} s")
+                return {}
             return _Scan(self, turns, limit).fires(fired_at)
 
     def found_in(self, entry: LoreEntry, scanned: ScannedText, deadline: Deadline) -> str | None:
@@ -102,14 +94,14 @@ class LoreMatcher:
 
         Return None if no key occurs, or if the secondary keys do not satisfy the entry's logic.
         """
-        possible = self._index.possible_keys(scanned, deadline)
-        if "lorebook" in deadline.skipped and deadline.is_over:
-            return None
-        keys = (key for key in entry.keys if key in possible or key in self._expression_keys)
+        possible = self.index.possible_keys(scanned, deadline)
+        keys = (key for key in entry.keys if key in possible or key in self.index.expression_keys)
         found = next((key for key in keys if self.occurs(key, entry, scanned, deadline)), None)
         if found is None or not entry.secondary:
             return found
         hits = [self.occurs(key, entry, scanned, deadline) for key in entry.secondary]
+        if deadline.is_over:  # some were perhaps not searched
+            return None
         accepted = {
             Logic.AND_ANY: any(hits),
             Logic.AND_ALL: all(hits),
@@ -126,13 +118,13 @@ class LoreMatcher:
         search = (key, case, whole)
         if search not in scanned.results:
             if deadline.is_over:
-                searched, count = len(self._expressions), len(self._expression_keys)
+                searched, count = len(self._expressions), len(self.index.expression_keys)
                 what = f"searched {searched:,} of {count:,} regular expressions in {deadline.seconds:g} s"
                 deadline.skipped.setdefault("lorebook", what)
                 return False
             scanned.results[search] = (
                 self._matches(key, scanned.text)
-                if key in self._expression_keys
+                if key in self.index.expression_keys
                 else self._occurs_plain(key, scanned, case=case, whole=whole)
             )
         return scanned.results[search]
@@ -207,35 +199,57 @@ class _Scan:
 
     def fires(self, fired_at: Mapping[int, int]) -> dict[int, str]:
         """Return the numbers of the entries that fire, each with its key, as LoreMatcher.fires does."""
-        fired = dict[int, str]()
-        unfired = list[int]()
-        for number, (entry, book) in enumerate(self._lore.entries):
-            if not entry.enabled or _is_pinned(entry) or entry.delay > self._now:
-                continue
-            timing = _timing(entry, self._now, fired_at.get(number))
-            if timing == STICKY:
+        index, fired = self._lore.index, dict[int, str]()
+        for number in index.sticky & fired_at.keys():
+            if self._timing(number, fired_at) == STICKY:
                 fired[number] = STICKY
-            elif not timing:
-                key = self._matching_key(entry, book)
-                if key is None or not self._lore.passes_probability(entry, number, self._now):
-                    unfired.append(number)
-                else:
+        candidates = sorted(self._candidates() - fired.keys())
+        for place, number in enumerate(candidates):
+            if self._deadline.is_over:
+                what = f"checked {place:,} of {len(candidates):,} entries in {self._deadline.seconds:g} s"
+                self._deadline.skipped.setdefault("lorebook", what)
+                break
+            if self._can_fire(number, fired_at):
+                key = self._matching_key(number)
+                if key is not None and self._passes_probability(number):
                     fired[number] = key
-        self._recurse(fired, unfired)
+        fired = dict(sorted(fired.items()))
+        self._recurse(fired, fired_at)
         return fired
 
-    def _matching_key(self, entry: LoreEntry, book: Lorebook) -> str | None:
-        if entry.only_recursion:
-            return None
-        if entry.constant:
+    def _candidates(self) -> set[int]:
+        """Return the numbers of the entries that the turns may fire. Read the turns of each scan depth."""
+        index = self._lore.index
+        numbers = set(index.constant)
+        for depth in dict.fromkeys(min(depth, self._now) for depth in index.depths):
+            self._texts[depth] = text = self._scanned("\n".join(turn.text for turn in self._turns[-depth:]))
+            found = index.candidates(text, self._deadline)
+            numbers |= {number for number in found if index.depth(number, self._now) == depth}
+            if not self._room or self._deadline.is_over:
+                break
+        return numbers
+
+    def _timing(self, number: int, fired_at: Mapping[int, int]) -> str:
+        """Return STICKY while an entry is sticky, "cooldown" during its cooldown, or "" if it can fire."""
+        entry, before = self._lore.entries[number][0], fired_at.get(number)
+        if before is None or before >= self._now or entry.delay > self._now:
+            return ""
+        age = self._now - before
+        if age <= entry.sticky:
+            return STICKY
+        return "cooldown" if age <= entry.sticky + entry.cooldown else ""
+
+    def _can_fire(self, number: int, fired_at: Mapping[int, int]) -> bool:
+        return self._lore.entries[number][0].delay <= self._now and not self._timing(number, fired_at)
+
+    def _passes_probability(self, number: int) -> bool:
+        return self._lore.passes_probability(self._lore.entries[number][0], number, self._now)
+
+    def _matching_key(self, number: int) -> str | None:
+        if number in self._lore.index.constant:
             return ALWAYS
-        depth = next((d for d in (entry.scan_depth, book.scan_depth) if d is not None), SCAN_DEPTH)
-        depth = min(depth, self._now)
-        if depth <= 0:
-            return None
-        if depth not in self._texts:
-            self._texts[depth] = self._scanned("\n".join(turn.text for turn in self._turns[-depth:]))
-        return self._lore.found_in(entry, self._texts[depth], self._deadline)
+        text = self._texts.get(self._lore.index.depth(number, self._now))
+        return self._lore.found_in(self._lore.entries[number][0], text, self._deadline) if text else None
 
     def _scanned(self, text: str) -> ScannedText:
         """Return the end of the text, as much as may still be searched at this turn."""
@@ -245,7 +259,7 @@ class _Scan:
         self._room -= len(text)
         return ScannedText(text)
 
-    def _recurse(self, fired: dict[int, str], unfired: Sequence[int]) -> None:
+    def _recurse(self, fired: dict[int, str], fired_at: Mapping[int, int]) -> None:
         """Add to `fired` the entries whose keys occur in fired entries of a recursive lorebook."""
         lore, new = self._lore, [*self._lore.always(), *fired]
         for _ in range(_MAX_ROUNDS):
@@ -254,13 +268,18 @@ class _Scan:
             for n in sources if self._room else ():
                 text = lore.text(n, self._now, self._deadline)
                 texts.append((lore.entries[n][0].title, self._scanned(text)))
-                if not self._room:
+                if not self._room or self._deadline.is_over:
                     break
             new, joined = [], ScannedText("\n".join(scanned.text for _, scanned in texts))
-            for number in [n for n in unfired if n not in fired] if texts else []:
+            for number in sorted(lore.index.candidates(joined, self._deadline)) if texts else ():
                 entry = lore.entries[number][0]
-                key = lore.found_in(entry, joined, self._deadline) if entry.recursable else None
-                if key is not None and lore.passes_probability(entry, number, self._now):
+                if self._deadline.is_over:
+                    self._deadline.skipped.setdefault("lorebook", "recursion ended early")
+                    return
+                if number in fired or not entry.recursable or not self._can_fire(number, fired_at):
+                    continue
+                key = lore.found_in(entry, joined, self._deadline)
+                if key is not None and self._passes_probability(number):
                     fired[number] = f"{key}, in {self._title(key, entry, texts)}"
                     new.append(number)
             if not new:
@@ -283,19 +302,3 @@ def _compile_plain(word: str, *, case: bool, whole: bool) -> Any:
     literal = regex.escape(word, literal_spaces=True)
     literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
     return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
-
-
-def _is_pinned(entry: LoreEntry) -> bool:
-    """Return whether an entry is included in every prompt, regardless of the turns."""
-    timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
-    return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
-
-
-def _timing(entry: LoreEntry, now: int, before: int | None) -> str:
-    """Return STICKY while an entry is sticky, "cooldown" during its cooldown, or "" if it can fire."""
-    if before is None or before >= now:
-        return ""
-    age = now - before
-    if age <= entry.sticky:
-        return STICKY
-    return "cooldown" if age <= entry.sticky + entry.cooldown else ""

@@ -12,9 +12,9 @@ from hermes_cli.untrusted.deadline import Deadline
 LORE_SHARE: Final = 4
 """Lore may fill a quarter of the context window, and each lorebook at most its own token budget."""
 
-MAX_ACTIVATED: Final = 1000
-MAX_CHARACTERS: Final = 500_000
-"""Characters of entries that are counted in tokens at a turn: more than fit in a window of 262,144 tokens."""
+MAX_ACTIVATED: Final = 500
+MAX_CHARACTERS: Final = 300_000
+"""Characters of entries that are counted in tokens at a turn: a quarter of a window of 262,144 tokens."""
 
 Cost = Callable[[Message], int]
 """Returns the number of tokens of a turn, including its control tokens and role."""
@@ -71,20 +71,21 @@ class LoreBudget:
     ) -> list[ActiveEntry]:
         """Return the entries that fire and have a text, the most important ones if there are too many.
 
-        At most MAX_ACTIVATED entries with MAX_CHARACTERS in total are counted in tokens.
+        At most MAX_ACTIVATED entries with MAX_CHARACTERS in total are counted in tokens, before the deadline.
         """
         entries = self.lore.entries
         by_rank = sorted(fires, key=lambda n: (-entries[n][0].priority, -entries[n][0].order, n))
         activated, room = list[ActiveEntry](), MAX_CHARACTERS
-        for place, number in enumerate(by_rank):
-            if place == MAX_ACTIVATED or room < 0:
-                left_out = len(by_rank) - place
-                deadline.skipped["lore entries"] = f"left out {left_out:,} of {len(by_rank):,} that fire"
-                break
-            room -= len(entries[number][0].content)
-            active = self.activate(number, fires[number], since, first, deadline) if room >= 0 else None
-            if active is not None:
-                activated.append(active)
+        with deadline:
+            for place, number in enumerate(by_rank):
+                room -= len(entries[number][0].content)
+                if place == MAX_ACTIVATED or room < 0 or deadline.is_over:
+                    left_out = len(by_rank) - place
+                    deadline.skipped["lore entries"] = f"left out {left_out:,} of {len(by_rank):,} that fire"
+                    break
+                active = self.activate(number, fires[number], since, first, deadline)
+                if active is not None:
+                    activated.append(active)
         return activated
 
     def always(
@@ -92,17 +93,20 @@ class LoreBudget:
     ) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
         """Return the constant entries that fit, those that do not, and the system prompt with constant lore.
 
-        The token count of an entry in the system prompt is the number of tokens that it adds to that prompt.
+        The token count of an entry in the system prompt is the number of tokens that it adds to that prompt,
+        or those of a separate message if the system prompt is too long to be counted so often.
         """
         candidates = self.activate_all(dict.fromkeys(self.lore.always(), ALWAYS), 0, 0, deadline)
         kept, dropped = self.within_budget([], candidates)
         floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
         merged, measured = _joined([], system, []), list[ActiveEntry]()
-        for active in (active for active in in_order(kept) if active not in floating):
+        is_short = len(kept) * len(system or "") <= MAX_CHARACTERS
+        for active in (active for active in in_order(kept) if active.entry.position is not Position.DEPTH):
             texts[active.entry.position].append(active.text)
             longer = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
-            measured.append(replace(active, tokens=self._system_cost(longer) - self._system_cost(merged)))
+            tokens = self._system_cost(longer) - self._system_cost(merged) if is_short else active.tokens
+            measured.append(replace(active, tokens=tokens))
             merged = longer
         return [*measured, *in_order(floating)], dropped, merged
 

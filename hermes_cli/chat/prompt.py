@@ -52,6 +52,11 @@ class Prompt:
     skipped: str = ""
 
     @property
+    def is_counted(self) -> bool:
+        """Whether `tokens` is exact. It is not if a text has more than twice the tokens of the window."""
+        return self.tokens <= 2 * self.window
+
+    @property
     def left_out(self) -> tuple[PromptPart, ...]:
         """The parts that are not included completely."""
         return tuple(part for part in self.parts if part.kept < part.of)

@@ -15,12 +15,12 @@ from itertools import accumulate
 from typing import Final, Protocol
 
 from hermes_cli.chat.lore import STICKY, LoreMatcher
-from hermes_cli.chat.lore_budget import ActiveEntry, LoreBudget, by_priority, in_order
+from hermes_cli.chat.lore_budget import MAX_CHARACTERS, ActiveEntry, LoreBudget, by_priority, in_order
 from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Position
-from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.untrusted.deadline import EARLIER_TURN_S, Deadline
 
 ANSWER_ROOM: Final = 1024
 """Tokens reserved for the answer if `max_tokens` is not set; at most a quarter of the window is reserved."""
@@ -66,7 +66,8 @@ class TokenCounter(Protocol):
 class PromptBuilder:
     """Builds the prompts of one conversation for one engine.
 
-    `max_tokens` is the limit for an answer, or None if there is no limit.
+    `max_tokens` is the limit for an answer, or None if there is no limit. `deadline` limits the work on the
+    constant lore, the examples, and the first prompt.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class PromptBuilder:
         prompt_settings: PromptSettings,
         max_tokens: int | None = None,
         summary: Summary | None = None,
+        *,
+        deadline: Deadline | None = None,
     ) -> None:
         self._engine = engine
         self._prompt_settings = prompt_settings
@@ -87,13 +90,13 @@ class PromptBuilder:
         self._summary = summary
         self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
-        self.deadline = Deadline()
+        self.deadline = deadline or Deadline()
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
             opening.system, self.deadline
         )
         self._filled = dict[tuple[str, str, int], str]()
         self._cacheable = opening.cacheable and self._system == opening.system  # constant lore may be private
-        self._examples = opening.examples
+        self._examples = self._countable(opening.examples)
         self._example_starts = [*_exchange_starts(self._examples), len(self._examples)]
         self._example_ends = [0, *accumulate(map(self.cost, self._examples))]
         self._turns: list[Message] = []
@@ -106,14 +109,27 @@ class PromptBuilder:
             self._costs[message] = self._engine.count_tokens([message, _EMPTY_TURN]) - self._empty_tokens
         return self._costs[message]
 
-    def prompt(self, turns: Sequence[Message]) -> Prompt:
+    def _countable(self, examples: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return the examples without the first ones, if there are too many to count their tokens."""
+        first, room = len(examples), MAX_CHARACTERS
+        with self.deadline:
+            while first and room >= len(examples[first - 1].text) and not self.deadline.is_over:
+                first -= 1
+                room -= len(examples[first].text)
+                self.cost(examples[first])
+        if first:
+            self.deadline.skipped["examples"] = f"left out {first:,} of {len(examples):,} messages"
+        return examples[first:]
+
+    def prompt(self, turns: Sequence[Message], deadline: Deadline | None = None) -> Prompt:
         """Return the prompt for these turns.
 
         The last turn is the user's, or an answer to be continued. The prompt exceeds the window if the parts
-        that are never dropped exceed it. All new turns share one deadline, whose report is in the prompt.
+        that are never dropped exceed it. `deadline` limits the work on the last turn, and its report is in
+        the prompt.
         """
-        self.deadline, skipped = Deadline(), self.deadline.skipped if not self._turns else {}
-        self.deadline.skipped.update(skipped)
+        if deadline is not None or self._turns:
+            self.deadline = deadline or Deadline()
         self._filled.clear()
         try:
             self._update_steps(turns)
@@ -157,9 +173,11 @@ class PromptBuilder:
         self._turn_ends = self._turn_ends[: same + 1]
         for message in turns[same:]:
             self._turn_ends.append(self._turn_ends[-1] + self.cost(message))
-        for index in range(max(self._steps[-1].length, start.first), len(turns)):
-            if turns[index].role is Role.USER:
-                self._steps.append(self._step(self._steps[-1], index))
+        first = max(self._steps[-1].length, start.first)
+        new = [index for index in range(first, len(turns)) if turns[index].role is Role.USER]
+        self.deadline.seconds += EARLIER_TURN_S * len(new[:-1])
+        for index in new:
+            self._steps.append(self._step(self._steps[-1], index))
 
     def _step(self, before: _Step, index: int) -> _Step:
         """Return the step for the user's turn at `index`, computed from the step before it."""

@@ -16,6 +16,7 @@ from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
+from hermes_cli.untrusted.deadline import Deadline
 
 _LORE = {PartKind.ALWAYS, PartKind.LORE}
 
@@ -26,7 +27,8 @@ class Session:
     `tree` holds the messages and the cursor, which determine the visible conversation. `opening` holds the
     system prompt and the examples before the tree, and `prompt_settings` the other parts. `summaries` replace
     the oldest turns; each covers more turns than the one before. `remarks` are messages for the user about
-    turns that were left out or summarized. `recorder` saves the tree.
+    turns that were left out or summarized. `recorder` saves the tree. `deadline` is that of the opening,
+    which the first turn shares.
     """
 
     def __init__(
@@ -36,6 +38,8 @@ class Session:
         options: LayeredOptions,
         recorder: Recorder | None = None,
         prompt_settings: PromptSettings | None = None,
+        *,
+        deadline: Deadline | None = None,
     ) -> None:
         self.engine = engine
         self.options = options
@@ -49,7 +53,8 @@ class Session:
         self._conversation: tuple[tuple[Node, ...], Opening, Conversation] | None = None
         self._builder: tuple[tuple[object, ...], PromptBuilder] | None = None
         self._reported: set[PartKind]
-        self.restart(opening)
+        self._deadline: Deadline
+        self.restart(opening, deadline=deadline)
 
     @property
     def conversation(self) -> Conversation:
@@ -173,9 +178,14 @@ class Session:
 
     def assembled(self, *more: Message) -> Prompt:
         """Return the prompt for the conversation followed by `more`. It may exceed the context window."""
-        return self._assembled(self.conversation.add(*more))
+        return self._assembled(self.conversation.add(*more), self._next_deadline())
 
-    def _assembled(self, conversation: Conversation) -> Prompt:
+    def _next_deadline(self) -> Deadline:
+        """Return the deadline of the next prompt: that of the opening, or a new one."""
+        deadline, self._deadline = self._deadline, Deadline()
+        return deadline
+
+    def _assembled(self, conversation: Conversation, deadline: Deadline) -> Prompt:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
         cache_key = (
@@ -186,8 +196,8 @@ class Session:
             summary,
         )
         if self._builder is None or self._builder[0] != cache_key:
-            self._builder = cache_key, PromptBuilder(*cache_key)
-        return self._builder[1].prompt(turns)
+            self._builder = cache_key, PromptBuilder(*cache_key, deadline=deadline)
+        return self._builder[1].prompt(turns, deadline)
 
     def lore_problems(self) -> dict[str, str]:
         """Return the lorebook keys that have been disabled so far, each with the reason."""
@@ -205,8 +215,8 @@ class Session:
 
         Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
-        turns = conversation.messages[self.root :]
-        prompt, summary = self._assembled(conversation), self.summary_of(turns)
+        turns, deadline = conversation.messages[self.root :], self._next_deadline()
+        prompt, summary = self._assembled(conversation, deadline), self.summary_of(turns)
         covered = summary.covers if summary else 0
         if self.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
             old = turns[covered : prompt.first]
@@ -225,7 +235,7 @@ class Session:
             count = "message" if prompt.first == 1 else f"{prompt.first:,} messages"
             remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
             self.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
-            prompt = self._assembled(conversation)
+            prompt = self._assembled(conversation, deadline)
         self._report_left_out(prompt)
         if prompt.skipped:
             self.remarks.append(prompt.skipped)
@@ -302,8 +312,14 @@ class Session:
         """Start a new conversation with the same opening, without the user's note."""
         self.restart(self.opening, replace(self.prompt_settings, note=None))
 
-    def restart(self, opening: Opening, prompt_settings: PromptSettings | None = None) -> None:
+    def restart(
+        self,
+        opening: Opening,
+        prompt_settings: PromptSettings | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
         """Start a new conversation with another opening, for example that of another persona."""
+        self._deadline = deadline or Deadline()
         self._begin(opening, Tree(opening.greetings), prompt_settings or self.prompt_settings)
 
     def fork(self, title: str) -> None:

@@ -1,7 +1,7 @@
 """`hermes tokens`: the exact token ids of a prompt."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -11,6 +11,9 @@ from hermes_cli.cli.ask import Files, Prefill, Prompt
 from hermes_cli.cli.command import CONVERSATION, PLAN, command, new_app
 
 app = new_app()
+
+BATCH: Final = 1000
+"""Tokens that are printed at a time: the JSON of a long prompt takes 100 times the memory of its text."""
 
 
 @command(app, takes=(*CONVERSATION, *PLAN, "max_tokens", "seed"))
@@ -31,8 +34,12 @@ def tokens(
     text = read_prompt(runtime.terminal, prompt or [], files or [])
     token_list = prompt_tokens(runtime, flags, text, prefill)
     if as_json:
-        rows = [{"id": t.id, "text": t.text, "control": t.control} for t in token_list]
-        runtime.terminal.write(json.dumps(rows, ensure_ascii=False) + "\n")
+        for start in range(0, len(token_list), BATCH):
+            batch = token_list[start : start + BATCH]
+            rows = [{"id": t.id, "text": t.text, "control": t.control} for t in batch]
+            text = json.dumps(rows, ensure_ascii=False)[1:-1]
+            runtime.terminal.write(f", {text}" if start else f"[{text}")
+        runtime.terminal.write("]\n")
         return
     for token in token_list:
         mark = "control" if token.control else ""

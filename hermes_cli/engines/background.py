@@ -100,9 +100,9 @@ class BackgroundEngine:
             return
         yield from self.opened().stream(messages, options, cancel)
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Wait for the model, and return the number of tokens in the prompt for `messages`."""
-        return self.opened().count_tokens(messages)
+        return self.opened().count_tokens(messages, limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Wait for the model, and return the tokens of the prompt for `messages`."""

@@ -155,8 +155,12 @@ class Engine(Protocol):
         ResourcesExhausted if memory runs out, and HermesError if the engine itself fails.
         """
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the exact number of tokens of the prompt for these messages."""
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens of the prompt for these messages.
+
+        It is exact unless a text has more than 2 * `limit` tokens; by default, the limit is the context
+        window. Such a text counts as 2 * `limit` + 1, and is not encoded as a whole.
+        """
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt, exactly as `stream` would send them."""

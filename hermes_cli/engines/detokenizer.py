@@ -6,7 +6,7 @@ Vocabulary entries are in GPT-2's byte alphabet, or in SentencePiece's notation 
 import codecs
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 
 from hermes_cli.chatml import Segment
 from hermes_cli.engines.base import PromptToken
@@ -57,9 +57,10 @@ def prompt_tokens(
     SentencePiece adds a space before each text that it encodes; this space is removed.
     """
     result: list[PromptToken] = []
+    bytes_of = cache(partial(token_bytes, vocabulary, byte_level=byte_level))
     for segment in segments:
         for index, token in enumerate(segment.ids):
-            data = token_bytes(vocabulary, token, byte_level=byte_level)
+            data = bytes_of(token)
             if index == 0 and not byte_level and not segment.control:
                 data = data.removeprefix(b" ")
             result.append(PromptToken(token, data, segment.control))

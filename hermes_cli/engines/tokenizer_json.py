@@ -61,6 +61,10 @@ class Vocabulary:
         self.stop_ids = end_ids.union(control.values())
         self.chatml = _chatml(spec, self.name, {**ends, **control}, self.stop_ids)
 
+    def count_tokens(self, messages: Sequence[Message], limit: int) -> int:
+        """Return the number of tokens in the prompt for `messages`; see ChatML.count for the limit."""
+        return self.chatml.count(messages, limit)
+
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
         segments = self.chatml.segments(messages)

@@ -60,6 +60,8 @@ class Macros:
         that macro is left unchanged. So are macros beyond the limits of this module, and all macros of a text
         that is filled after the deadline; both are added to `deadline.skipped`.
         """
+        if "{{" not in text and "<" not in text:  # without a look at the clock, for thousands of texts
+            return text
         deadline = deadline or Deadline()
         with deadline:
             if _TOKEN.search(text) is None:

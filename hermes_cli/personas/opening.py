@@ -19,6 +19,9 @@ CHARACTER_PROMPT: Final = (
 )
 """The default system prompt of a character, which is also the value of `{{original}}`."""
 
+MAX_GREETINGS: Final = 1000
+"""Each greeting is a message of the conversation, which is saved."""
+
 _Fill = Callable[..., str]
 """`Macros.fill` with a deadline."""
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
@@ -36,7 +39,9 @@ def open_with(
         return Opening(persona.system, (), persona.greetings)
     fill = partial(macros.fill, deadline=deadline)
     system = _system(persona, macros, fill, about_user)
-    greetings = tuple(fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings))
+    greetings = tuple(fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings[:MAX_GREETINGS]))
+    if left_out := len(persona.greetings) - len(greetings):
+        deadline.skipped["greetings"] = f"left out {left_out:,} of {len(persona.greetings):,}"
     return Opening(system, _examples(persona, macros, fill), greetings)
 
 

@@ -18,6 +18,7 @@ from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
+from hermes_cli.untrusted.deadline import Deadline
 
 if TYPE_CHECKING:  # answer_printer imports this module; history imports prompt_toolkit
     from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -45,8 +46,8 @@ class Host(Protocol):
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""
 
-    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings]:
-        """Return the opening and the prompt settings of a new conversation with the persona."""
+    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
+        """Return the opening, the prompt settings and the deadline of the first turn with the persona."""
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""

@@ -6,7 +6,9 @@ from types import TracebackType
 from typing import Final, Self
 
 TURN_S: Final = 1.0
-"""CPU seconds for the macros and the lore of a turn, without the model's own work."""
+"""CPU seconds for the text of a turn: macros, lore and the prompt, without the model's own work."""
+EARLIER_TURN_S: Final = 0.01
+"""CPU seconds for each earlier turn that a prompt contains for the first time, for example after a resume."""
 
 
 class Deadline:

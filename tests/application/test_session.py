@@ -21,6 +21,7 @@ from hermes_cli.models.selection import Selection
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.untrusted.deadline import Deadline
 from tests.database import OpenStore
 
 Env = Mapping[str, str]
@@ -37,7 +38,7 @@ def runtime(home: Env) -> Runtime:
 def session(runtime: Runtime, open_store: OpenStore) -> Session:
     """A session with a persona, without flags."""
     opening, prompt_settings = open_conversation(
-        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
+        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions(), Deadline()
     )
     return Session(
         ScriptedEngine(["One.", "Two."]), opening, LayeredOptions(), Recorder(open_store()), prompt_settings
@@ -61,7 +62,7 @@ def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
 def test_no_prompt_is_cacheable_with_system_or_no_log(runtime: Runtime, flags: Flags) -> None:
     """The flags are --system and --no-log."""
     persona = runtime.persona("edward-elric")
-    opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions())
+    opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions(), Deadline())
     assert not cacheable(Session(ScriptedEngine([]), opening, LayeredOptions(), None, prompt_settings))
 
 
@@ -103,7 +104,7 @@ def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     store = session.recorder.store
     assert store is not None
     opening, prompt_settings = open_conversation(
-        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions()
+        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions(), Deadline()
     )
     continued = Session(ScriptedEngine([]), opening, LayeredOptions(), Recorder(store), prompt_settings)
     store.locks.release()

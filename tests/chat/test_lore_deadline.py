@@ -3,6 +3,7 @@
 import random
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from hermes_cli.chat.key_index import KeyIndex, ScannedText, fold
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.prompt_builder import PromptBuilder
-from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
-from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.untrusted.deadline import EARLIER_TURN_S, Deadline
 
 MACROS = Macros("Ed", "Ann", 7)
 LETTERS = st.sampled_from("aAbBkK\u212asS\u017fß\u1e9eiI\u0130\u0131éÉ\u03a3\u03c3\u03c2_ -1龍")
@@ -115,40 +116,40 @@ def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
     ],
 )
 def test_a_hostile_lorebook_is_searched_for_about_a_second(name: str) -> None:
-    """A turn with a hostile lorebook takes less than 3 s of CPU time, with the index of its keys."""
+    """The first turn with a hostile lorebook takes less than 2 s of CPU time, with the index of its keys."""
     books = (Lorebook(tuple(hostile(name)), recursive=name.startswith("recursion")),)
     turns = [Message(Role.USER, "a" * 999 + " word x a1 a2 "), Message(Role.ASSISTANT, "b " * 5000)] * 20
     began = time.thread_time()
     builder = PromptBuilder(_Counter(), Opening(None), PromptSettings(MACROS, books))
     builder.prompt(turns[:-1])
-    assert time.thread_time() - began < 3, builder.deadline.report
+    assert time.thread_time() - began < 2 + EARLIER_TURN_S * 20, builder.deadline.report
 
 
 def test_the_deadline_ends_the_search_and_is_reported() -> None:
-    """After the deadline no key is searched, and the report has the number of keys."""
+    """After the deadline no key is searched, and the report says so."""
     keys = tuple(words(100))
     lore = LoreMatcher([Lorebook((LoreEntry("x", keys),))], MACROS)
     deadline = Deadline(-1)
     assert lore.fires([Message(Role.USER, " ".join(keys))], {}, deadline) == {}
-    assert deadline.report == "lorebook: searched 0 of 100 keys in -1 s"
+    assert deadline.report == "lorebook: not searched after -1 s"
 
 
 def test_keys_that_do_not_occur_are_not_searched_one_by_one() -> None:
     """Of 10,000 keys, only those whose first letters are in the text are searched."""
     text = ScannedText("The dragon sleeps.")
-    index = KeyIndex([*words(10_000), "dragon", "Drag", "dragnet", "The"])
-    assert index.possible_keys(text, Deadline()) == {"dragon", "Drag", "The"}
+    keys = [*words(10_000), "dragon", "Drag", "dragnet", "The", " "]
+    assert [keys[place] for place in KeyIndex(keys).places(text, Deadline())] == ["dragon", "Drag", "The"]
 
 
 def test_only_the_most_important_entries_are_counted_in_tokens() -> None:
-    """Of 3,000 entries that fire, 1,000 are counted in tokens, and the report says so."""
+    """Of 3,000 entries that fire, 500 are counted in tokens, and the report says so."""
     entries = [LoreEntry(f"text {n}", ("a",), priority=n) for n in range(3000)]
     counter = _Counter()
     builder = PromptBuilder(counter, Opening(None), PromptSettings(MACROS, (Lorebook(tuple(entries)),)))
     prompt = builder.prompt([Message(Role.USER, "a")])
-    assert counter.texts < 1100
+    assert counter.texts < 600
     assert prompt.active[0].entry.priority == 2999
-    assert prompt.skipped == "lore entries: left out 2,000 of 3,000 that fire"
+    assert prompt.skipped == "lore entries: left out 2,500 of 3,000 that fire"
 
 
 def test_the_clock_of_a_deadline_runs_only_inside_it() -> None:
@@ -164,3 +165,72 @@ def test_the_clock_of_a_deadline_runs_only_inside_it() -> None:
     with deadline:
         now[0] += 1
     assert deadline.is_over
+
+
+def test_a_large_world_is_searched_at_the_first_turn() -> None:
+    """The index of 20,000 keys and its search take a fraction of the deadline, and little memory."""
+    keys = words(20_000)
+    lore = LoreMatcher([Lorebook(tuple(LoreEntry("x", (key,)) for key in keys))], MACROS)
+    deadline = Deadline()
+    tracemalloc.start()
+    assert 777 in lore.fires([Message(Role.USER, keys[777])], {}, deadline)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert not deadline.report
+    assert peak < 20 << 20
+
+
+def test_after_the_deadline_a_turn_looks_at_no_entry() -> None:
+    """At the turns of a resumed chat that are searched after the deadline, nothing is computed."""
+    lore = LoreMatcher([Lorebook((LoreEntry("x", ("a",)),))], MACROS)
+    assert lore.fires([Message(Role.USER, "a")], {}, Deadline(-1)) == {}
+    assert "index" not in vars(lore)
+
+
+def test_a_resumed_chat_is_searched_completely() -> None:
+    """With an ordinary world of 200 entries, nothing is skipped in 1,000 turns that are all new.
+
+    The deadline is over at first, and each of the 499 earlier turns of the user adds 10 ms.
+    """
+    keys = words(600)
+    entries = [LoreEntry("Some lore. " * 40, tuple(keys[n * 3 : n * 3 + 3])) for n in range(200)]
+    rng = random.Random(1)
+    turns = [
+        Message(role, "He looked around, and said nothing. " * 20 + " ".join(rng.choices(keys, k=2)))
+        for role in [Role.USER, Role.ASSISTANT] * 500
+    ]
+    books = (Lorebook(tuple(entries), recursive=True),)
+    prompt_settings = PromptSettings(MACROS, books, overflow=Overflow.DROP)
+    builder = PromptBuilder(_Counter(), Opening(None), prompt_settings, deadline=Deadline(-1))
+    prompt = builder.prompt(turns[:-1])
+    assert not prompt.skipped
+    assert prompt.active
+
+
+def test_only_the_last_examples_are_counted_in_tokens() -> None:
+    """Of 4,000 examples of 1,000 characters, the first 3,700 are left out, and the report says so."""
+    counter = _Counter()
+    examples = tuple(Message(Role.USER, f"{n:04}".ljust(1000)) for n in range(4000))
+    builder = PromptBuilder(counter, Opening("s", examples), PromptSettings(MACROS, overflow=Overflow.DROP))
+    prompt = builder.prompt([Message(Role.USER, "a")])
+    assert counter.texts < 320
+    assert prompt.messages[-2].text.startswith("3999")
+    assert prompt.skipped == "examples: left out 3,700 of 4,000 messages"
+
+
+def test_constant_entries_do_not_count_a_long_system_prompt_again_and_again() -> None:
+    """A system prompt of 100,000 characters is counted a few times, not once for each of 400 entries."""
+    counted = list[int]()
+
+    class Counter(_Counter):
+        context_size = 1_000_000
+
+        def count_tokens(self, messages: Sequence[Message]) -> int:
+            counted.append(sum(len(message.text) for message in messages))
+            return super().count_tokens(messages)
+
+    entries = tuple(LoreEntry(f"entry {n}", constant=True) for n in range(400))
+    builder = PromptBuilder(Counter(), Opening("s" * 100_000), PromptSettings(MACROS, (Lorebook(entries),)))
+    prompt = builder.prompt([Message(Role.USER, "a")])
+    assert sum(part.tokens for part in prompt.parts) == prompt.tokens
+    assert sum(length > 100_000 for length in counted) < 5

@@ -213,11 +213,11 @@ class InterruptedEngine(ScriptedEngine):
 
     interrupts = True
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         if self.interrupts and any(message.text == "q3" for message in messages):
             self.interrupts = False
             raise KeyboardInterrupt
-        return super().count_tokens(messages)
+        return super().count_tokens(messages, limit)
 
 
 def test_a_count_that_was_interrupted_is_repeated() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
@@ -12,8 +13,10 @@ from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, LayeredOptions
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
+from hermes_cli.untrusted.deadline import Deadline
 from tests.database import OpenStore
 
 SYSTEM = Opening("Be brief.")
@@ -248,3 +251,21 @@ def test_only_an_answer_can_be_continued(kept_session: KeptSession) -> None:
     session.tree.append(Message(Role.USER, "unanswered"))
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
+
+
+def test_the_first_turn_shares_the_deadline_of_the_opening() -> None:
+    """If the opening used up the time, the first turn searches no lore; the second turn does."""
+    books = (Lorebook((LoreEntry("The dragon sleeps.", ("dragon",)),)),)
+    session = Session(
+        ScriptedEngine(["A", "B"]),
+        SYSTEM,
+        LayeredOptions(),
+        None,
+        PromptSettings(books=books),
+        deadline=Deadline(-1),
+    )
+    list(session.send("dragon", Cancel()))
+    assert session.remarks == ["lorebook: not searched after -1 s"]
+    list(session.send("dragon", Cancel()))
+    assert len(session.remarks) == 1
+    assert session.assembled().active

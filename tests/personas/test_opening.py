@@ -9,6 +9,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import Example, Persona
+from hermes_cli.untrusted.deadline import Deadline
 
 SERAPHINA = Persona(
     name="Seraphina",
@@ -95,3 +96,11 @@ def test_example_pairs_follow_the_example_dialogue() -> None:
         Message(USER, "q Sera"),
         Message(ASSISTANT, "w Ann"),
     )
+
+
+def test_greetings_are_limited() -> None:
+    """Of 240,000 greetings, 1,000 are kept, and the report says so."""
+    deadline = Deadline()
+    opening = open_with(replace(SERAPHINA, greetings=("x",) * 240_000), MACROS, deadline=deadline)
+    assert len(opening.greetings) == 1000
+    assert deadline.report == "greetings: left out 239,000 of 240,000"

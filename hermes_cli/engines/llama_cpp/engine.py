@@ -181,9 +181,9 @@ class LlamaCppEngine:
             "seed": -1 if options.seed is None else options.seed,
         }
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens in the prompt for `messages`."""
-        return len(self._chatml.ids(messages))
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
+        return self._chatml.count(messages, self.context_size if limit is None else limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""

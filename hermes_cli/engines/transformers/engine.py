@@ -99,9 +99,9 @@ class TransformersEngine:
         yield from chunks
         self._prefixes.save(decoder, ids)
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens in the prompt for `messages`."""
-        return len(self._vocabulary.chatml.ids(messages))
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
+        return self._vocabulary.count_tokens(messages, self.context_size if limit is None else limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""

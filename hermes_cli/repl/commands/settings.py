@@ -4,7 +4,7 @@ Every command takes the state and its argument as a string, and raises HermesErr
 """
 
 from hermes_cli import options
-from hermes_cli.errors import UsageError
+from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 from hermes_cli.repl.state import ReplState
@@ -40,9 +40,9 @@ def persona(state: ReplState, argument: str) -> None:
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
-    opening, prompt_settings = state.host.open_with_persona(chosen)
+    opening, prompt_settings, deadline = state.host.open_with_persona(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
-    state.session.restart(opening, prompt_settings)
+    state.session.restart(opening, prompt_settings, deadline)
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
@@ -131,7 +131,10 @@ EMPTY_TURN = Message(Role.USER, "")
 
 
 def _show_prompt(state: ReplState) -> None:
-    tokens = state.session.engine.prompt_tokens(state.session.assembled(EMPTY_TURN).messages)
+    prompt = state.session.assembled(EMPTY_TURN)
+    if not prompt.is_counted:
+        raise ContextOverflow(prompt.tokens, prompt.window)
+    tokens = state.session.engine.prompt_tokens(prompt.messages)
     control = {token.data for token in tokens if token.control}
     text = b"".join(b"\0" if token.control else token.data for token in tokens)
     state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
