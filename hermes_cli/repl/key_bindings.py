@@ -10,7 +10,7 @@ from prompt_toolkit.keys import Keys
 
 from hermes_cli.errors import UsageError
 from hermes_cli.repl import editor
-from hermes_cli.repl.folded_paste import Pastes
+from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.line_reader import is_open_block
 from hermes_cli.repl.state import ReplState
 
@@ -32,7 +32,8 @@ def open_editor(state: ReplState, pastes: Pastes, buffer: Buffer) -> None:
             problem = error
             await run_in_terminal(lambda: state.fail(problem))
         else:
-            buffer.document = Document(new, len(new))
+            line = new if len(new) <= MAX_CHARACTERS else pastes.fold(new)
+            buffer.document = Document(line, len(line))
 
     get_app().create_background_task(edit())
 
