@@ -139,6 +139,8 @@ class PromptReader:
             if self._session.default_buffer.text:  # after a restart, the Up key recalls the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
+        finally:
+            state.terminal.mark_pastes()  # also while the answer is generated
         self._typed.add(line)
         content = block_content(line)
         return Line(line) if content is None else Line(content, verbatim=True)

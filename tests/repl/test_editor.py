@@ -41,9 +41,9 @@ def test_an_editor_that_leaves_no_text_is_reported(tmp_path: Path, script: str, 
 
 def test_the_copies_that_an_editor_leaves_are_removed(tmp_path: Path) -> None:
     """An editor may keep a backup copy beside the file, which would keep the text on the disk."""
-    script = f"""cp "$1" "$1~"; dirname "$1" > '{tmp_path}/place'; stat -c %a "$(dirname "$1")" >> '{tmp_path}/place'
-printf 'after\n\n' > "$1" """
-    assert edit(tmp_path, script) == "after\n"
-    folder, mode = (tmp_path / "place").read_text().split()
+    place = tmp_path / "place"
+    where = f'dirname "$1" > "{place}"; stat -c %a "$(dirname "$1")" >> "{place}"'
+    assert edit(tmp_path, f"""cp "$1" "$1~"; {where}; printf 'after\\n\\n' > "$1" """) == "after\n"
+    folder, mode = place.read_text().split()
     assert (mode, Path(folder).parent) == ("700", Path(tempfile.gettempdir()))
     assert not Path(folder).exists()
