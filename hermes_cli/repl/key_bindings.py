@@ -76,7 +76,7 @@ def _add_lines(keys: KeyBindings, state: ReplState) -> None:
             event.current_buffer.insert_text("\n")
 
     @keys.add("c-c", filter=IN_THE_LINE)
-    @keys.add("<sigint>", filter=IN_THE_LINE)
+    @keys.add("<sigint>")  # at any time, even if no line is edited any more
     def _(event: KeyPressEvent) -> None:
         # prompt_toolkit's own binding raises an error if the line has just been submitted.
         if event.app.future is not None and not event.app.future.done():
