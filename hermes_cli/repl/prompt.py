@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,9 +90,12 @@ class PromptReader:
         """Return a prompt session.
 
         The plain output is set through the app session, because prompt_toolkit supports dumb terminals only
-        if the prompt itself has no `output`.
+        if the prompt itself has no `output`, and TERM is "dumb".
         """
-        with create_app_session(output=None if self._state.terminal.obeys else _PlainOutput()):
+        obeys = self._state.terminal.obeys
+        if not obeys and settings["output"] is None:
+            os.environ["TERM"] = "dumb"
+        with create_app_session(output=None if obeys else _PlainOutput()):
             return PromptSession(**settings)
 
     def _typing_a_command(self) -> bool:
