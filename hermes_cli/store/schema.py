@@ -118,7 +118,7 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 
 def reject_foreign(connection: sqlite3.Connection, known: int = VERSION) -> None:
-    """Raise StoreError for a database of another program or of a version above `known`, or with its own code."""
+    """Raise StoreError for a database of another program, also in part, or of a version above `known`."""
     version = version_of(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
