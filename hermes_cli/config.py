@@ -46,7 +46,11 @@ class Paths:
         from platformdirs import PlatformDirs
 
         dirs = PlatformDirs("openhermes", appauthor=False)
-        return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)
+        try:
+            return cls(dirs.user_config_path, dirs.user_data_path, dirs.user_cache_path, dirs.user_state_path)
+        except RuntimeError:  # HOME is not set, and the system has no entry for this user
+            hint = f"set HOME, or set {HOME_VARIABLE} to a folder for hermes' own files"
+            raise ConfigError("this user has no home directory", hint) from None
 
     @classmethod
     def usable(cls, environ: Mapping[str, str]) -> tuple["Paths", str]:

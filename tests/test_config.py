@@ -1,6 +1,9 @@
 """Tests of the settings: the order of their sources, and what is refused."""
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +43,24 @@ def test_the_default_folders_are_the_systems_under_openhermes() -> None:
     """OPENHERMES_HOME is not set."""
     paths = Paths.from_environment({})
     assert all("openhermes" in str(f) for f in (paths.config, paths.data, paths.cache, paths.state))
+
+
+NO_USER = """
+import pwd
+def unknown(_): raise KeyError
+pwd.getpwuid = pwd.getpwnam = unknown
+from hermes_cli.__main__ import main
+main()
+"""
+
+
+def test_a_user_without_a_home_directory_is_told_what_to_set() -> None:
+    """A container may run with a user that the system does not know, and without HOME."""
+    env = {"PATH": os.defpath, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+    command = [sys.executable, "-c", NO_USER, "config", "show"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (78, "hermes: this user has no home directory")
+    assert "OPENHERMES_HOME" in done.stderr
 
 
 def test_flags_override_environment_persona_and_config_file(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 import os
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from hermes_cli import child_process
+from hermes_cli.chat.input_text import MAX_BYTES
 from hermes_cli.errors import UsageError
+from hermes_cli.untrusted.source import Source, decode, read_bytes
 
 USUAL = ("editor", "nano", "vim", "vi", "emacs")
+UNCHANGED = "the line is unchanged"
 
 
 def wanted(environ: Mapping[str, str] = os.environ) -> str:
@@ -30,7 +34,8 @@ def open_file(path: Path, environ: Mapping[str, str], hint: str) -> None:
         reason = (getattr(error, "strerror", None) or "it cannot be run").lower()
         raise UsageError(f"{command[0]}: {reason}", "fix $EDITOR") from None
     if code:
-        raise UsageError(f"{command[0]} exited with {code}", hint)
+        how = f"exited with {code}" if code > 0 else f"was ended by signal {-code}"
+        raise UsageError(f"{command[0]} {how}", hint)
 
 
 def _command(environ: Mapping[str, str]) -> list[str]:
@@ -51,22 +56,23 @@ def _command(environ: Mapping[str, str]) -> list[str]:
     return command
 
 
-def edited(text: str) -> str:
+def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Open the text in the user's editor, wait until the editor exits, and return the edited text.
 
     A newline at the end is removed, since editors add one. Raises UsageError if there is no editor, it fails,
-    or the result is not UTF-8 text.
+    or the result is too large or not UTF-8 text.
     """
-    descriptor, name = tempfile.mkstemp(prefix="hermes-", suffix=".md")  # readable only by its owner
-    path = Path(name)
+    result = Source("the edited text", UsageError, missing_hint=UNCHANGED, hint=UNCHANGED)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-        open_file(path, os.environ, hint="the line is unchanged")
-        return path.read_bytes().decode().removesuffix("\n")
-    except UnicodeDecodeError:
-        raise UsageError("the edited text is not UTF-8", "the line is unchanged") from None
+        folder = Path(tempfile.mkdtemp(prefix="hermes-"))  # only its owner can open it
     except OSError as error:
-        raise UsageError(f"the edited text cannot be read: {error.strerror}") from None
+        raise UsageError(f"no temporary folder can be created: {error.strerror}", UNCHANGED) from None
+    try:
+        path = folder / "message.md"
+        path.write_bytes(text.encode("utf-8", "replace"))
+        open_file(path, environ, hint=UNCHANGED)
+        return decode(read_bytes(path, MAX_BYTES, result), result).removesuffix("\n")
+    except OSError as error:
+        raise UsageError(f"the text cannot be written: {error.strerror}", UNCHANGED) from None
     finally:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # with the backup copies that editors leave

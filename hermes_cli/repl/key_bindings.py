@@ -10,7 +10,7 @@ from prompt_toolkit.keys import Keys
 
 from hermes_cli.errors import UsageError
 from hermes_cli.repl import editor
-from hermes_cli.repl.folded_paste import Pastes
+from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.line_reader import is_open_block
 from hermes_cli.repl.state import ReplState
 
@@ -32,7 +32,8 @@ def open_editor(state: ReplState, pastes: Pastes, buffer: Buffer) -> None:
             problem = error
             await run_in_terminal(lambda: state.fail(problem))
         else:
-            buffer.document = Document(new, len(new))
+            line = new if len(new) <= MAX_CHARACTERS else pastes.fold(new)
+            buffer.document = Document(line, len(line))
 
     get_app().create_background_task(edit())
 
@@ -75,7 +76,7 @@ def _add_lines(keys: KeyBindings, state: ReplState) -> None:
             event.current_buffer.insert_text("\n")
 
     @keys.add("c-c", filter=IN_THE_LINE)
-    @keys.add("<sigint>", filter=IN_THE_LINE)
+    @keys.add("<sigint>")  # at any time, even if no line is edited any more
     def _(event: KeyPressEvent) -> None:
         # prompt_toolkit's own binding raises an error if the line has just been submitted.
         if event.app.future is not None and not event.app.future.done():

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,9 +90,12 @@ class PromptReader:
         """Return a prompt session.
 
         The plain output is set through the app session, because prompt_toolkit supports dumb terminals only
-        if the prompt itself has no `output`.
+        if the prompt itself has no `output`, and TERM is "dumb".
         """
-        with create_app_session(output=None if self._state.terminal.obeys else _PlainOutput()):
+        obeys = self._state.terminal.obeys
+        if not obeys and settings["output"] is None:
+            os.environ["TERM"] = "dumb"
+        with create_app_session(output=None if obeys else _PlainOutput()):
             return PromptSession(**settings)
 
     def _typing_a_command(self) -> bool:
@@ -139,6 +143,8 @@ class PromptReader:
             if self._session.default_buffer.text:  # after a restart, the Up key recalls the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
+        finally:
+            state.terminal.mark_pastes()  # also while the answer is generated
         self._typed.add(line)
         content = block_content(line)
         return Line(line) if content is None else Line(content, verbatim=True)

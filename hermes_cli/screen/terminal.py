@@ -20,7 +20,8 @@ from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 MANY_BYTES = 74_000
 """Maximum bytes of text that, encoded in base64, fit in the clipboard of most terminals."""
-SHOW_CURSOR_AND_END_PASTE = "\x1b[?25h\x1b[?2004l"
+MARK_PASTES, DO_NOT_MARK_PASTES = "\x1b[?2004h", "\x1b[?2004l"
+SHOW_CURSOR = "\x1b[?25h"
 BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
 
 
@@ -169,7 +170,8 @@ class Terminal:
     def typing(self, *, shown: bool) -> Iterator[None]:
         """Echo keys and read them line by line; if not `shown`, keep them unechoed for the next prompt.
 
-        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J.
+        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J, and
+        the terminal marks pastes.
         """
         if not self.stdin_is_tty:
             yield
@@ -186,6 +188,7 @@ class Terminal:
         def apply(*_: object) -> None:
             with suppress(OSError, termios.error):  # SIGCONT also arrives when the terminal hangs up
                 termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+                self.mark_pastes(marked=not shown)
 
         apply()
         resumed = signal.signal(signal.SIGCONT, apply)  # after Ctrl-Z the shell has set its own modes
@@ -195,6 +198,16 @@ class Terminal:
             signal.signal(signal.SIGCONT, resumed)
             with suppress(OSError, termios.error):  # the terminal itself may be gone
                 termios.tcsetattr(descriptor, termios.TCSANOW, before)
+                self.mark_pastes(marked=False)
+
+    def mark_pastes(self, *, marked: bool = True) -> None:
+        """Set whether the terminal marks pastes. Otherwise, each line of a paste would be sent as a turn.
+
+        prompt_toolkit turns the marks off at the end of each prompt. May be called by a signal handler.
+        """
+        if self.obeys and self.interactive:
+            with suppress(OSError):
+                os.write(self.stdout.fileno(), (MARK_PASTES if marked else DO_NOT_MARK_PASTES).encode())
 
     @contextmanager
     def restored(self) -> Iterator[None]:
@@ -213,7 +226,7 @@ class Terminal:
                 changed = termios.tcgetattr(descriptor) != modes
                 termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
                 if changed and self.stdout_is_tty:  # a prompt was interrupted
-                    os.write(self.stdout.fileno(), SHOW_CURSOR_AND_END_PASTE.encode())
+                    os.write(self.stdout.fileno(), (SHOW_CURSOR + DO_NOT_MARK_PASTES).encode())
 
 
 def _bytes_of(stream: IO[str] | None) -> IO[bytes]:

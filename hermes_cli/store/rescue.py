@@ -1,16 +1,17 @@
 """Rescues a damaged database: copies the readable rows to a new database and keeps the damaged file.
 
-A copy of the file is read page by page. The damaged file stays unchanged, and a damaged page causes the loss
-of its own rows only.
+The file, or a copy if it has a journal, is read page by page. The damaged file stays unchanged, and a damaged
+page causes the loss of its own rows only.
 """
 
 import contextlib
+import mmap
 import os
 import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
     try:
         with transaction(target, new) as database:
             database.execute("PRAGMA defer_foreign_keys = ON")
-            _fill(database, _with_journal(file, folder))
+            with _mapped(_with_journal(file, folder)) as data:
+                _fill(database, data)
             _repair(database)
             conversations, messages = (
                 database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
@@ -129,21 +131,32 @@ def _copied(file: Path, new: Path, folder: Path) -> tuple[int, int]:
     return conversations, messages
 
 
-def _with_journal(file: Path, folder: Path) -> bytes:
-    """Return the bytes of the file, with its journal applied if possible."""
+def _with_journal(file: Path, folder: Path) -> Path:
+    """Return the file itself, or, if it has a journal, a copy in `folder` with the journal applied."""
+    journals = [ending for ending in JOURNALS if file.with_name(file.name + ending).exists()]
+    if not journals:
+        return file
     copy = folder / "copy.db"
     shutil.copyfile(file, copy)
-    for ending in JOURNALS:
-        journal = file.with_name(file.name + ending)
-        if journal.exists():
-            shutil.copyfile(journal, copy.with_name(copy.name + ending))
+    for ending in journals:
+        shutil.copyfile(file.with_name(file.name + ending), copy.with_name(copy.name + ending))
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(copy)) as source:
         source.execute("PRAGMA journal_mode = DELETE").fetchall()
         source.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    return copy.read_bytes()
+    return copy
 
 
-def _fill(database: sqlite3.Connection, data: bytes) -> None:
+@contextlib.contextmanager
+def _mapped(file: Path) -> Iterator[mmap.mmap | bytes]:
+    """Map a file, which may be larger than the memory. An empty file cannot be mapped."""
+    if not file.stat().st_size:
+        yield b""
+        return
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _fill(database: sqlite3.Connection, data: mmap.mmap | bytes) -> None:
     """Insert the rows that fit a table. A row's number of columns determines its table."""
     inserts = {}
     for table in TABLES:

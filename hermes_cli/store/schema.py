@@ -118,7 +118,7 @@ def roll_back(connection: sqlite3.Connection) -> None:
 
 
 def reject_foreign(connection: sqlite3.Connection, known: int = VERSION) -> None:
-    """Raise StoreError for a database of another program, or of a version above `known`."""
+    """Raise StoreError for a database of another program, also in part, or of a version above `known`."""
     version = version_of(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
@@ -129,6 +129,11 @@ def reject_foreign(connection: sqlite3.Connection, known: int = VERSION) -> None
             f"the conversations were written by a newer hermes (format {version}; this one reads {known})",
             "use that version, or run without saving: --no-log",
         )
+    own = {statement.strip().removesuffix(";") for step in MIGRATIONS for statement in _statements(step)}
+    programs = "SELECT type, sql FROM sqlite_master WHERE type IN ('trigger', 'view')"
+    for kind, sql in connection.execute(programs):
+        if sql not in own:  # SQLite would run it with each query
+            raise StoreError(f"the conversation file contains a {kind} that hermes did not create", MOVE_IT)
 
 
 def _statements(script: str) -> list[str]:

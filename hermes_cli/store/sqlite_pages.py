@@ -4,10 +4,12 @@ The format is described at sqlite.org/fileformat2.html. The pages that assign pa
 so they are not used: the caller distinguishes the tables by their columns.
 """
 
+import mmap
 import struct
 from collections.abc import Iterator
 from typing import Final
 
+Data = bytes | mmap.mmap
 Value = int | float | str | bytes | None
 _TABLE_LEAF_PAGE: Final = 0x0D
 _MIN_PAGE_SIZE, _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE = 512, 4096, 65_536
@@ -16,7 +18,7 @@ _INTEGER_LENGTHS: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _FLOAT, _ZERO, _ONE, _BLOB = 7, 8, 9, 12
 
 
-def rows(data: bytes) -> Iterator[tuple[int, list[Value]]]:
+def rows(data: Data) -> Iterator[tuple[int, list[Value]]]:
     """Yield the rowid and the columns of every row that can be read completely.
 
     An INTEGER PRIMARY KEY column is None, because it is stored only as the rowid. Damaged rows are skipped,
@@ -36,14 +38,14 @@ def rows(data: bytes) -> Iterator[tuple[int, list[Value]]]:
                 continue
 
 
-def _page_size(data: bytes) -> int:
+def _page_size(data: Data) -> int:
     stored = int.from_bytes(data[16:18], "big")
     size = _MAX_PAGE_SIZE if stored == 1 else stored
-    is_valid = data.startswith(b"SQLite format 3\0") and size >= _MIN_PAGE_SIZE and size.bit_count() == 1
+    is_valid = data[:16] == b"SQLite format 3\0" and size >= _MIN_PAGE_SIZE and size.bit_count() == 1
     return size if is_valid else _DEFAULT_PAGE_SIZE
 
 
-def _row(data: bytes, offset: int, size: int) -> tuple[int, list[Value]]:
+def _row(data: Data, offset: int, size: int) -> tuple[int, list[Value]]:
     length, offset = _varint(data, offset)
     rowid, offset = _varint(data, offset)
     if not 0 < length <= len(data):
@@ -51,7 +53,7 @@ def _row(data: bytes, offset: int, size: int) -> tuple[int, list[Value]]:
     return rowid, _columns(_payload(data, offset, length, size))
 
 
-def _payload(data: bytes, offset: int, length: int, size: int) -> bytes:
+def _payload(data: Data, offset: int, length: int, size: int) -> bytes:
     """Return the bytes of a row, including those on overflow pages."""
     if length <= size - 35:
         return data[offset : offset + length]
@@ -98,7 +100,7 @@ def _value(payload: bytes, offset: int, serial_type: int) -> tuple[Value, int]:
     return (part.decode("utf-8", "replace") if serial_type % 2 else part), offset
 
 
-def _varint(data: bytes, offset: int) -> tuple[int, int]:
+def _varint(data: Data, offset: int) -> tuple[int, int]:
     value = 0
     for index in range(8):
         byte = data[offset + index]

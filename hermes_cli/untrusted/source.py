@@ -1,5 +1,6 @@
 """Reads files with a size limit, and decodes and checks text. The caller chooses the type of the errors."""
 
+import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from hermes_cli.errors import HermesError
 
 BOM: Final = "\ufeff"
 """The byte-order mark, which some Windows editors write at the start of a file."""
+_OPEN_STREAMS: Final = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""Where paths of open streams begin. Shells name the pipe of `<(command)` this way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,21 @@ class Source:
 
 
 def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = False) -> bytes:
-    """Return the first `size` bytes of a file. Raises `source.error` if the file is missing or unreadable."""
+    """Return the first `size` bytes of a regular file, or, with `allow_pipe`, of an open stream.
+
+    Raises `source.error` if the file is missing or unreadable.
+    """
+    may_wait = allow_pipe and str(path).startswith(_OPEN_STREAMS)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise source.error("is a folder", "name a file in it")
-        if not (allow_pipe or stat.S_ISREG(mode)):  # opening a pipe would wait for a writer
+        if not (may_wait or stat.S_ISREG(mode)):  # opening a pipe would wait for a writer
             raise source.error("is not a regular file", "copy it into one")
-        with path.open("rb") as file:
-            return file.read(size)
+        # /proc/kmsg seems to be regular, but reading it would wait for the next message of the kernel.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if may_wait else os.O_NONBLOCK))
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+            data: bytes | None = file.read(size)
     except FileNotFoundError:
         raise source.error_type(f"there is no file {path}", source.missing_hint) from None
     except OSError as problem:
@@ -47,6 +56,9 @@ def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = Fals
         raise source.error(f"cannot be read: {problem.strerror}", hint) from None
     except ValueError:  # a NUL in the path
         raise source.error_type(f"{str(path)!r} is not a path", source.missing_hint) from None
+    if data is None:  # the read would wait
+        raise source.error("is not a regular file", "copy it into one")
+    return data
 
 
 def read_bytes(path: Path, limit: int, source: Source, *, allow_pipe: bool = False) -> bytes:

@@ -20,6 +20,8 @@ _STRINGS_AND_COMMENTS: Final = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
+_LONG_NUMBER: Final = re.compile(r"0[box][0-9A-Fa-f_]{1000}")
+"""Python reads these in linear time and without a limit, but cannot print the number."""
 _AT_END: Final = "(at end of document)"
 
 
@@ -31,8 +33,11 @@ def read(path: Path, source: Source) -> dict[str, Any]:
 def parse(text: str, source: Source) -> dict[str, Any]:
     """Parse a TOML document. Raises `source.error`, with the line and column of a syntax error."""
     text = text.removeprefix(BOM)  # TOML 1.0 does not allow one
-    if _work(text) > _MAX_WORK:
+    values = _STRINGS_AND_COMMENTS.sub("", text)
+    if _work(values) > _MAX_WORK:
         raise source.error("has a line with too many dots", "break the line, or shorten it")
+    if _LONG_NUMBER.search(values):
+        raise source.error("contains a number that is too long", "shorten it")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
@@ -49,12 +54,12 @@ def parse(text: str, source: Source) -> dict[str, Any]:
         raise source.error("contains a number that is too long", "shorten it") from None
 
 
-def _work(text: str) -> int:
-    """Return an upper bound of tomllib's work on dotted keys, from the dots outside strings and comments.
+def _work(values: str) -> int:
+    """Return an upper bound of tomllib's work on dotted keys, from a text without strings and comments.
 
     The work grows with the square of a key's length, and with the length of a table header times the number
     of lines below it. Without a limit, 1 MB of "a.a.a" would take half an hour.
     """
-    lines = _STRINGS_AND_COMMENTS.sub("", text).split("\n")
+    lines = values.split("\n")
     headers = max((line.count(".") for line in lines if line.lstrip(" \t").startswith("[")), default=0)
     return sum(line.count(".") ** 2 for line in lines) + 10 * headers * len(lines)

@@ -254,6 +254,7 @@ def test_a_large_lorebook_is_read() -> None:
         ('system = "x"\n[lorebook]\ntoken_budget = -1', "'token_budget' in [lorebook] is out of the range"),
         ("a = " + "[" * 5000, "nested too deeply"),
         ("a = " + "1" * 5000, "a number that is too long"),
+        ("a = 0x" + "f" * 5000, "a number that is too long"),
         (".".join("a" * 100_000) + " = 1", "too many dots"),
         ("[" + "a." * 2000 + "a]\n" + "b=1\n" * 20_000, "too many dots"),
         (b'system = "\xff"', "not UTF-8: byte 10 is 0xff"),

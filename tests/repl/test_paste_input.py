@@ -7,7 +7,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from hermes_cli.repl.paste_input import BEGIN, END, PasteParser
+from hermes_cli.repl.paste_input import BEGIN, END, MAX_NUMBERS, PasteParser
 
 Pressed = list[tuple[str, str]]
 
@@ -33,7 +33,8 @@ pastes = (
     .filter(lambda text: text.count(END) == 1)
 )
 streams = st.lists(st.one_of(keys, pastes), max_size=8).map("".join)
-chaos = st.lists(st.sampled_from([*KEYS, *PIECES, END]), max_size=14).map("".join)
+LONG = "\x1b[" + "9;" * 20
+chaos = st.lists(st.sampled_from([*KEYS, *PIECES, END, LONG, f"{LONG}R", "12"]), max_size=14).map("".join)
 
 
 class Recorder:
@@ -165,6 +166,31 @@ def test_a_paste_above_the_limit_is_not_kept_in_memory() -> None:
     assert recorder.parser._pieces == []
     recorder.feed(END)
     assert (recorder.refused, recorder.keys) == ([1024 * 1000], [])
+
+
+@pytest.mark.parametrize("kind", ["\x1b[{};1R", "\x1b[<{};1;1M", "\x1b[{};1;1M", "\x1b\x1b[1;{}m"])
+def test_a_key_sequence_that_is_too_long_is_dropped(kind: str) -> None:
+    """prompt_toolkit would raise an error for the number, and keep each of its beginnings."""
+    recorder = Recorder()
+    recorder.feed("a", *kind.format("9" * 5000), "b")
+    assert {press.data for press in recorder.keys} - {"\x1b"} == {"a", "b"}
+
+
+def test_the_longest_reports_of_a_terminal_are_kept() -> None:
+    """The reports of the mouse and of the cursor at a distant place are keys."""
+    for text in ("\x1b[99999;99999R", "\x1b[<255;99999;99999M"):
+        assert Recorder().feed(text) == prompt_toolkit_keys(text)
+
+
+def test_the_parser_keeps_little_of_an_endless_key_sequence() -> None:
+    """Only the beginning of a sequence is kept, and the keys after a pause are read again."""
+    recorder = Recorder()
+    recorder.feed("\x1b[")
+    for _ in range(1000):
+        recorder.feed("1;" * 512)
+        assert len(recorder.parser._begun) <= MAX_NUMBERS
+    recorder.parser.flush()
+    assert recorder.feed("12") == [("1", "1"), ("2", "2")]
 
 
 class CountingParser(PasteParser):

@@ -1,5 +1,6 @@
 """The interactive prompt: prompt_toolkit with keys from a pipe."""
 
+import asyncio
 import io
 import threading
 import time
@@ -272,6 +273,17 @@ def test_an_editor_that_fails_does_not_change_the_line(
     user.press_when(lambda: bool(user.err.getvalue()), "\r")
     assert user.reader.read() == Line("some words")
     assert "Unhandled" not in capsys.readouterr().out
+
+
+def test_sigint_after_the_end_of_a_line_is_ignored(user: User) -> None:
+    """The signal can arrive when the prompt has just ended, and then prints no traceback."""
+
+    async def interrupt() -> None:
+        user.reader._session.app.key_processor.send_sigint()
+
+    user.types("sent\r")
+    asyncio.run(interrupt())
+    assert user.types("next\r") == Line("next")
 
 
 def test_two_windows_share_the_history(home: Env, keys: PosixPipeInput) -> None:

@@ -3,6 +3,7 @@
 import random
 import shutil
 import sqlite3
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,19 @@ def test_a_damaged_database_of_another_program_is_not_replaced(file: Path) -> No
         rescue(file)
     assert (caught.type, file.read_bytes()) == (StoreError, data)
     assert sorted(path.name for path in file.parent.iterdir()) == ["conversations.db", "conversations.lock"]
+
+
+def test_a_large_file_is_not_read_into_memory(file: Path) -> None:
+    """A file that is not a database may have any size."""
+    with file.open("wb") as large:
+        large.write(b"not a database")
+        large.truncate(256 << 20)
+    tracemalloc.start()
+    with pytest.raises(StoreError, match="is not a database of conversations"):
+        rescue(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 32 << 20
 
 
 def test_a_database_without_readable_rows_is_kept_aside(file: Path, open_store: OpenStore) -> None:

@@ -155,6 +155,9 @@ def test_a_message_of_another_conversation_is_refused_as_a_parent(file: Path, op
         store.move(other, message)
 
 
+ENDLESS = "WITH RECURSIVE c (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM c) SELECT id FROM c"
+
+
 def test_a_newer_database_is_refused_and_unchanged(file: Path) -> None:
     """A database of a newer version is refused and its file is unchanged."""
     Store(file).close()
@@ -190,6 +193,31 @@ def test_a_database_of_another_program_is_refused_and_unchanged(file: Path, vers
     with pytest.raises(StoreError, match="another program"):
         Store(file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("kind", "statements"),
+    [
+        ("trigger", ["CREATE TRIGGER x AFTER INSERT ON messages BEGIN DELETE FROM messages; END"]),
+        (
+            "trigger",
+            [
+                "DROP TRIGGER message_added",
+                "CREATE TRIGGER message_added AFTER INSERT ON messages BEGIN DELETE FROM messages; END",
+            ],
+        ),
+        ("view", ["DROP TABLE messages", f"CREATE VIEW messages AS {ENDLESS}"]),
+    ],
+)
+def test_a_database_with_code_of_others_is_refused(file: Path, kind: str, statements: list[str]) -> None:
+    """A view can be endless, and a trigger can delete what is saved."""
+    Store(file).close()
+    with raw_database(file) as raw:
+        for statement in statements:
+            raw.execute(statement)
+    with pytest.raises(StoreError, match=f"contains a {kind} that hermes did not create"):
+        Store(file)
 
 
 @pytest.mark.parametrize(

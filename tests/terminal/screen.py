@@ -93,6 +93,11 @@ class Terminal:
         """Whether the cursor is hidden."""
         return bool(self._screen.cursor.hidden)
 
+    @property
+    def marks_pastes(self) -> bool:
+        """Whether the terminal marks the beginning and the end of a paste."""
+        return (2004 << 5) in self._screen.mode
+
     def expect(self, pattern: str, seconds: float = PATIENCE_S) -> str:
         """Wait until the pattern is on the screen, and return the text of the screen."""
         end = time.monotonic() + seconds

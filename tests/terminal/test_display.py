@@ -38,11 +38,14 @@ def test_plain_switches_from_markdown_to_plain_text(home: Env, tmp_path: Path) -
         term.expect(r"^# Title\n\nThis is \*\*bold\*\* and")
 
 
-@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+@pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "")])
 def test_no_color_is_written_with_no_color_or_a_dumb_terminal(
     home: Env, tmp_path: Path, variable: str, value: str
 ) -> None:
-    """With NO_COLOR or TERM=dumb no color is written, with TERM=dumb no other control sequence either."""
+    """With NO_COLOR or TERM=dumb no color is written, with TERM=dumb no other control sequence either.
+
+    An unset TERM is like TERM=dumb: the prompt is not drawn at the bottom of the screen.
+    """
     with Terminal(
         ["chat", "-m", script(tmp_path, {"text": "**bold** `code`"})], {**home, variable: value}
     ) as term:
@@ -56,6 +59,7 @@ def test_no_color_is_written_with_no_color_or_a_dumb_terminal(
     assert not re.search(rb"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m", term.raw)
     if variable == "TERM":
         assert b"\x1b[" not in term.raw.replace(b"\x1b[?25h\x1b[?2004l", b"")
+        assert term.raw.count(b"\n") < 20
 
 
 def test_force_color_colors_errors_in_a_pipe_but_not_the_answer(home: Env, tmp_path: Path) -> None:

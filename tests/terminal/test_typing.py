@@ -40,6 +40,20 @@ def test_a_large_paste_is_folded_and_sent_in_full(home: Env, tmp_path: Path) -> 
         term.expect(r"line 311 What is it\?$")
 
 
+def test_a_paste_during_an_answer_does_not_send_itself(home: Env, tmp_path: Path) -> None:
+    """The terminal marks pastes during an answer too, so the lines are in the next prompt."""
+    model = script(tmp_path, {"text": "One two three four five.", "delay": 0.05}, {"text": "Next."})
+    with at_the_prompt(model, home) as term:
+        term.type("hello\r")
+        term.expect("One two")
+        assert term.marks_pastes
+        term.type(PASTE.format("first\r/exit\rsecond\r"))
+        assert "Next." not in term.expect(r"five\.\n\n> first\n\. /exit\n\. second\n\.")
+        term.type("\x03\x04")
+        assert term.leave() == 0
+        assert not term.marks_pastes
+
+
 def test_a_paste_of_megabytes_is_refused(home: Env, tmp_path: Path) -> None:
     """A paste of 3 MB is refused with its length, and the line stays."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:

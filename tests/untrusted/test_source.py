@@ -1,5 +1,6 @@
 """Reading files of limited size, and decoding them."""
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -46,16 +47,39 @@ def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:
         read_bytes(tmp_path, 10, SOURCE)
 
 
-def test_a_pipe_is_refused_unless_it_is_allowed(tmp_path: Path) -> None:
-    """A pipe is refused without waiting for a writer, and read if the caller allows it."""
+def test_a_pipe_is_refused_unless_it_is_an_open_stream(tmp_path: Path) -> None:
+    """A named pipe is refused without waiting for a writer. The pipe of a shell's `<(command)` is read."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(ConfigError, match="is not a regular file"):
-        read_bytes(pipe, 10, SOURCE)
-    writer = threading.Thread(target=pipe.write_bytes, args=[b"text"])
-    writer.start()
-    assert read_bytes(pipe, 10, SOURCE, allow_pipe=True) == b"text"
-    writer.join()
+    for allow_pipe in (False, True):
+        with pytest.raises(ConfigError, match="is not a regular file"):
+            read_bytes(pipe, 10, SOURCE, allow_pipe=allow_pipe)
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"text")
+        os.close(writer)
+        stream = Path(f"/dev/fd/{reader}")
+        with pytest.raises(ConfigError, match="is not a regular file"):
+            read_bytes(stream, 10, SOURCE)
+        assert read_bytes(stream, 10, SOURCE, allow_pipe=True) == b"text"
+    finally:
+        os.close(reader)
+
+
+@pytest.mark.skipif(not os.access("/proc/kmsg", os.R_OK), reason="only root can read /proc/kmsg")
+def test_a_file_that_would_wait_is_not_waited_for() -> None:
+    """Reading a file of the kernel that has no data ends at once."""
+    ended = []
+
+    def read() -> None:
+        with contextlib.suppress(ConfigError):
+            read_bytes(Path("/proc/kmsg"), 1 << 20, SOURCE)
+        ended.append(True)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(10)
+    assert ended
 
 
 def test_the_source_chooses_the_error_type_and_the_hint() -> None:

@@ -25,6 +25,8 @@ MAX_ITEMS = 1 << 23
 MAX_HEADER = 1 << 28
 """The maximum size of a header in bytes. Real headers have a few megabytes."""
 MAX_DIMENSIONS = 8
+TENSOR_ALIGNMENT = 32
+"""Source: ggml's `TENSOR_ALIGNMENT`. llama.cpp aborts the process if the tensors begin elsewhere."""
 MAX_BYTES = 1 << 50
 """One pebibyte. A tensor that ends beyond it is reported as invalid, not as truncated."""
 
@@ -205,6 +207,8 @@ class _Cursor:
             raise Malformed(f"contains a tensor of {dimensions:,} dimensions")
         shape = tuple(self.integer("Q") for _ in range(dimensions))
         tensor = TensorInfo(name, shape, self.integer("I"), self.integer("Q"))
+        if 0 in shape:
+            raise Malformed("contains a tensor without elements")
         known = TENSOR_TYPES.get(tensor.type_id)
         if known and shape and shape[0] % known[1]:
             raise Malformed(
@@ -236,7 +240,10 @@ def walk(data: bytes | mmap.mmap) -> RawHeader:
             raise Malformed(f"contains the metadata key '{key[:80]}' twice")
         metadata[key] = cursor.value()
     tensors = tuple(cursor.tensor() for _ in range(tensor_count))
-    return RawHeader(metadata, tensors, _aligned(cursor.position, metadata))
+    data_start = _aligned(cursor.position, metadata)
+    if tensors and data_start % TENSOR_ALIGNMENT:
+        raise Malformed(f"stores its tensors at byte {data_start:,}, not at a multiple of {TENSOR_ALIGNMENT}")
+    return RawHeader(metadata, tensors, data_start)
 
 
 def _check_version(version: int) -> None:

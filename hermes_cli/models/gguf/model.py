@@ -301,6 +301,8 @@ def _check_types(metadata: dict[str, Value]) -> None:
         value = metadata.get(f"{architecture}.{key}", 0)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < limit:
             raise Malformed(f"has an invalid value for {key}")
+    if not isinstance(metadata.get("split.count", 1), int):
+        raise Malformed("has an invalid value for split.count")
     for key, value in metadata.items():
         if key.startswith(f"{architecture}.") and isinstance(value, float) and not math.isfinite(value):
             raise Malformed(f"has an invalid value for {key}: {value}")

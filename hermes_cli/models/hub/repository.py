@@ -34,14 +34,16 @@ class HubFile:
 def cache_folder() -> Path:
     """Return the Hugging Face cache folder, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
     env = os.environ
-    explicit = env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE")
-    if explicit:
-        return Path(os.path.expandvars(explicit)).expanduser()
-    home = env.get("HF_HOME")
-    if home:
-        return Path(os.path.expandvars(home)).expanduser() / "hub"
-    base = env.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "huggingface" / "hub"
+    if explicit := env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE"):
+        return _expanded(os.path.expandvars(explicit))
+    if home := env.get("HF_HOME"):
+        return _expanded(os.path.expandvars(home)) / "hub"
+    return _expanded(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expanded(path: str) -> Path:
+    """Expand "~". If there is no such home directory, the path stays, while pathlib raises an error."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def pull(

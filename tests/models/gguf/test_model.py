@@ -188,6 +188,7 @@ def _tensor(shape: tuple[int, ...], kind: int, offset: int = 0) -> bytes:
         (_tensor((32,), 0, 1 << 62), "impossible size"),
         (_tensor((33,), 3), "not a multiple of 32"),
         (_tensor((1,) * 9, 0), "9 dimensions"),
+        (_tensor((32, 0), 0), "a tensor without elements"),
         (_tensor((1 << 20,), 0), "truncated"),
     ],
 )
@@ -251,19 +252,25 @@ HOSTILE = {
     "block_count": (60_000, "says that it has 60,000 layers, but contains 2"),
     "attention.layer_norm_rms_epsilon": (math.nan, "has an invalid value for llama.attention.layer_norm_rms"),
     "rope.freq_base": (math.inf, "has an invalid value for llama.rope.freq_base: inf"),
+    "general.alignment": (8, "stores its tensors at byte [0-9,]+, not at a multiple of 32"),
+    "split.count": ("3", "has an invalid value for split.count"),
     "rope.scaling.type": ("nonsense", "has an unknown type of RoPE scaling"),
     "expert_count": (4_000_000, "has an invalid number of experts: 4,000,000, of which 0 are used"),
     "expert_used_count": (2, "has an invalid number of experts: 0, of which 2 are used"),
     "context_length": (4_000_000_000, "has an invalid value for context_length"),
 }
-"""By the key without its architecture: a value that makes llama.cpp abort or fail, and the error."""
+"""By the key, without its architecture: a value that makes llama.cpp abort or fail, and the error."""
+
+
+def _full_key(key: str) -> str:
+    return key if key in {"general.alignment", "split.count"} else f"llama.{key}"
 
 
 @pytest.mark.parametrize("key", HOSTILE)
 def test_metadata_that_crashes_llama_cpp_is_refused(tmp_path: Path, key: str) -> None:
     """Metadata that contradicts the tensors or is out of range is refused with a reason."""
     value, message = HOSTILE[key]
-    path = write_openhermes_gguf(tmp_path / "hostile.gguf", changes={f"llama.{key}": value})
+    path = write_openhermes_gguf(tmp_path / "hostile.gguf", changes={_full_key(key): value})
     with pytest.raises(ModelUnavailable, match=message):
         read_header(path)
 

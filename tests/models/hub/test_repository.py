@@ -320,3 +320,5 @@ def test_the_cache_folder_is_that_of_huggingface_hub(monkeypatch: pytest.MonkeyP
     assert repository.cache_folder() == tmp_path / "h/hub"
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "c"))
     assert repository.cache_folder() == tmp_path / "c"
+    monkeypatch.setenv("HF_HUB_CACHE", "~nobody-has-this-name/c")
+    assert repository.cache_folder() == Path("~nobody-has-this-name/c")
