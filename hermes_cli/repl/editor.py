@@ -60,19 +60,24 @@ def edited(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Open the text in the user's editor, wait until the editor exits, and return the edited text.
 
     A newline at the end is removed, since editors add one. Raises UsageError if there is no editor, it fails,
-    or the result is too large or not UTF-8 text.
+    or the result is too large or not UTF-8 text; such a result is kept, and the hint has its path.
     """
-    result = Source("the edited text", UsageError, missing_hint=UNCHANGED, hint=UNCHANGED)
     try:
         folder = Path(tempfile.mkdtemp(prefix="hermes-"))  # only its owner can open it
     except OSError as error:
         raise UsageError(f"no temporary folder can be created: {error.strerror}", UNCHANGED) from None
+    path, is_lost = folder / "message.md", False
     try:
-        path = folder / "message.md"
         path.write_bytes(text.encode("utf-8", "replace"))
         open_file(path, environ, hint=UNCHANGED)
-        return decode(read_bytes(path, MAX_BYTES, result), result).removesuffix("\n")
+        is_lost = path.is_file() and not path.is_symlink()
+        hint = f"{UNCHANGED}; your text is in {path}" if is_lost else UNCHANGED
+        result = Source("the edited text", UsageError, missing_hint=UNCHANGED, hint=hint)
+        edited_text = decode(read_bytes(path, MAX_BYTES, result), result).removesuffix("\n")
+        is_lost = False
     except OSError as error:
         raise UsageError(f"the text cannot be written: {error.strerror}", UNCHANGED) from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # with the backup copies that editors leave
+        if not is_lost:
+            shutil.rmtree(folder, ignore_errors=True)  # with the backup copies that editors leave
+    return edited_text

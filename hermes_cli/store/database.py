@@ -15,6 +15,8 @@ from hermes_cli.store import schema
 
 PATIENCE_S: Final = 20.0
 """Seconds to wait while another process writes to the database."""
+JOURNALS: Final = ("-journal", "-wal", "-shm")
+"""The endings of the files that SQLite keeps beside a database."""
 RESCUE: Final = "'hermes sessions check --rescue' recovers what can be read"
 """The hint if data are damaged."""
 WAL_IS_SAFE: Final = (3, 51, 3)
@@ -41,8 +43,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
         create_folders(path.parent)
         if path.parent.stat().st_mode & 0o077:  # the folder already existed, with wider permissions
             path.parent.chmod(0o700)
-        if path.exists() and not path.is_file():  # opening a device can have effects
-            raise StoreError(f"{path} is not a regular file", schema.MOVE_IT)
+        _reject_special(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         if path.stat().st_size == 1:  # SQLite would treat it as empty
             raise StoreDamaged(f"{path} is damaged: file is not a database", RESCUE)
@@ -71,8 +72,7 @@ def find_problem(path: Path) -> StoreError | None:
     """
     try:
         with explained(path):
-            if path.exists() and not path.is_file():
-                return StoreError(f"{path} is not a regular file", schema.MOVE_IT)
+            _reject_special(path)
             if not path.exists():
                 return None
             connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
@@ -84,6 +84,13 @@ def find_problem(path: Path) -> StoreError | None:
     except StoreError as error:
         return error
     return None if result == "ok" else StoreDamaged(f"{path} is damaged: {result}", RESCUE)
+
+
+def _reject_special(path: Path) -> None:
+    """Raise StoreError if the database or a journal is a device or a named pipe, whose opening could wait."""
+    for file in (path, *(path.with_name(path.name + ending) for ending in JOURNALS)):
+        if file.exists() and not file.is_file():
+            raise StoreError(f"{file} is not a regular file", schema.MOVE_IT)
 
 
 def _make_private(path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.store import schema, sqlite_pages
-from hermes_cli.store.database import connect, explained, transaction
+from hermes_cli.store.database import JOURNALS, connect, explained, transaction
 from hermes_cli.store.locks import lock_database, release
 from hermes_cli.store.rows import (
     CONVERSATION,
@@ -29,7 +29,6 @@ from hermes_cli.store.rows import (
     message_of,
 )
 
-JOURNALS = ("-journal", "-wal", "-shm")
 TABLES = ("conversations", "messages")
 OLDER_WIDTHS = {"conversations": (8, 9), "messages": ()}
 """The column counts of rows written by earlier versions. Columns added later come last."""
@@ -40,6 +39,8 @@ SELECTS = {
 UNFINISHED, DAMAGED = ".rescue-", ".damaged-"
 TITLE = "(rescued)"
 MAGIC = b"SQLite format 3\0"
+LONGEST_UNKNOWN = 4 << 30
+"""The size in bytes up to which a file without the header of a database is searched for rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def rescue(file: Path, *, even_if_it_opens: bool = False) -> Rescued | None:
 
 
 def _replaced(file: Path) -> Rescued:
+    if file.stat().st_size > LONGEST_UNKNOWN and not _is_ours(file):
+        raise StoreError(f"{file} is not a database of conversations", schema.MOVE_IT)
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as folder:
         new = Path(folder) / "new.db"
         conversations, messages = _copied(file, new, Path(folder))

@@ -26,8 +26,6 @@ def edit(folder: Path, script: str) -> str:
         ('rm "$1"; mkfifo "$1"', "the edited text is not a regular file"),
         ('rm "$1"; ln -s /dev/zero "$1"', "the edited text is not a regular file"),
         ('rm "$1"; ln -s "$1" "$1"', "the edited text cannot be read"),
-        ('truncate -s 1G "$1"', "the edited text is larger than 64 MiB"),
-        ("printf '\\377' > \"$1\"", "the edited text is not UTF-8"),
         ("kill -9 $$", "was ended by signal 9"),
         ("exit 3", "exited with 3"),
     ],
@@ -37,6 +35,24 @@ def test_an_editor_that_leaves_no_text_is_reported(tmp_path: Path, script: str, 
     with pytest.raises(UsageError, match=reason) as caught:
         edit(tmp_path, script)
     assert caught.value.hint == "the line is unchanged"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ('truncate -s 1G "$1"', "the edited text is larger than 64 MiB"),
+        ("printf 'caf\\351' > \"$1\"", "the edited text is not UTF-8"),
+    ],
+)
+def test_a_text_that_cannot_be_used_is_kept(tmp_path: Path, script: str, reason: str) -> None:
+    """The hint has its path, in a folder that only the user can open."""
+    with pytest.raises(UsageError, match=reason) as caught:
+        edit(tmp_path, script)
+    path = Path(caught.value.hint.removeprefix("the line is unchanged; your text is in "))
+    assert path.stat().st_size
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    path.unlink()
+    path.parent.rmdir()
 
 
 def test_the_copies_that_an_editor_leaves_are_removed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import random
 import shutil
 import sqlite3
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -129,6 +130,17 @@ def test_a_large_file_is_not_read_into_memory(file: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 32 << 20
+
+
+def test_a_huge_file_that_is_no_database_is_not_searched(file: Path) -> None:
+    """Its size could keep hermes busy for minutes, although it takes no space on the disk."""
+    with file.open("wb") as huge:
+        huge.write(b"not a database")
+        huge.truncate(1 << 40)
+    began = time.process_time()
+    with pytest.raises(StoreError, match="is not a database of conversations"):
+        rescue(file)
+    assert time.process_time() - began < 2
 
 
 def test_a_database_without_readable_rows_is_kept_aside(file: Path, open_store: OpenStore) -> None:

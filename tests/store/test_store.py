@@ -220,6 +220,18 @@ def test_a_database_with_code_of_others_is_refused(file: Path, kind: str, statem
         Store(file)
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("ending", ["-journal", "-wal", "-shm"])
+def test_a_journal_that_is_a_named_pipe_is_refused(file: Path, ending: str) -> None:
+    """SQLite would wait until another process opens it."""
+    Store(file).close()
+    journal = file.with_name(file.name + ending)
+    journal.unlink(missing_ok=True)
+    os.mkfifo(journal)
+    with pytest.raises(StoreError, match="is not a regular file"):
+        Store(file)
+
+
 @pytest.mark.parametrize(
     "make",
     [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")],
