@@ -53,10 +53,13 @@ def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) 
 
 
 def find_conversation(store: Store, name: str | None) -> StoredConversation:
-    """Return the conversation with that title or id, by default the newest. Raises UsageError."""
+    """Return the conversation with that title or id. Raises UsageError.
+
+    Without a name, return the newest one with a visible message: in others, the first turn was withdrawn.
+    """
     if name is not None:
         return saved_conversations.named(store, name)
-    recent = store.conversations(1)
+    recent = store.conversations(1, visible=True) or store.conversations(1)
     if not recent:
         raise UsageError("there is no conversation yet", "'hermes chat' starts one")
     return recent[0]

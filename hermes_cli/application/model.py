@@ -182,7 +182,10 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     can_ask = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
     if terminal.stderr_is_tty:
         terminal.plain("There is no model on this machine yet.")
-    if not can_ask or not repository.hub_reachable(HUB_PATIENCE_S):
+    if not can_ask:
+        return STARTER.alias
+    if not repository.hub_reachable(HUB_PATIENCE_S):
+        terminal.plain("The hub of models cannot be reached; only the starter is available.")
         return STARTER.alias
     terminal.plain("Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]

