@@ -133,7 +133,8 @@ def _model(choice: ModelChoice | None, error: HermesError | None) -> Iterator[Fi
     elif choice is None:
         size = size_text(STARTER.gguf.size)
         message = (
-            f"no model is installed; 'hermes chat' downloads the starter ({size}), which is only for testing"
+            f"no model is installed; 'hermes chat' offers some, such as the starter ({size}), "
+            "which is only for testing"
         )
         yield Finding("no-model", message, f"run: hermes models pull {SUGGESTED_MODEL}", is_problem=False)
 

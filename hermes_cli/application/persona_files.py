@@ -1,4 +1,4 @@
-"""`hermes personas import` and `export`: personas and lorebooks in the formats of other programs."""
+"""`hermes personas import` and `export`: personas and lorebooks, also in the formats of other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +20,7 @@ BINARY = {"png", "charx"}
 EXTENSIONS = {"png": ".png", "charx": ".charx", "modelfile": ".modelfile", "toml": ".toml"}
 IMPORT_EXTENSIONS = {**EXTENSIONS, "aichat": ".md", "llm": ".yaml", "webui": ".yaml"}
 JSON = ".json"
+NATIVE = "toml"
 HEAD = "# Imported by `hermes personas import`. The original file is in the same folder.\n\n"
 
 
@@ -42,8 +43,9 @@ class ImportedFile:
         return IMPORT_EXTENSIONS.get(self.found.kind, JSON)
 
     def save(self) -> Path:
-        """Save the converted text and the original file, and return the path of the text."""
-        return folder.write_toml(self.folder, self.key, self.text, (self.extension, self.data))
+        """Save the converted text and the original file, if they differ, and return the path of the text."""
+        original = None if self.found.kind == NATIVE else (self.extension, self.data)
+        return folder.write_toml(self.folder, self.key, self.text, original)
 
 
 def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force: bool) -> None:
@@ -107,13 +109,16 @@ def export(runtime: Runtime, name: str, format_name: str, output: str, *, force:
 def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> ImportedFile:
     """Read a file and convert it to hermes' format. Raises PersonaError."""
     data = loader.read_card(path)
-    found = registry.read(data, path)
+    is_native = path.suffix.lower() == loader.NATIVE_SUFFIX
+    found = _read_native(path) if is_native else registry.read(data, path)
     content = found.persona or found.lorebook
     if content is None:
         raise PersonaError(f"{path} contains neither a persona nor a world")
     key = key or folder.slug(new_name or content.name, path.stem)
     target = runtime.paths.personas if found.persona else runtime.paths.lore
     imported = ImportedFile(path, data, found, target, key, "")
+    if is_native:  # copied unchanged, to keep its comments
+        return replace(imported, text=data.decode("utf-8-sig"))
     if isinstance(content, Persona):
         content = replace(content, original=target / f"{key}{imported.extension}")
     text = HEAD + native_writer.write(content)
@@ -121,6 +126,17 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     parse = native.parse if found.persona else native.parse_lorebook
     parse(text, path)
     return replace(imported, text=text)
+
+
+def _read_native(path: Path) -> ImportResult:
+    """Read a persona or a lorebook in hermes' format. Raises PersonaError."""
+    try:
+        return ImportResult(NATIVE, loader.load_file(path), None, ())
+    except PersonaError as not_a_persona:
+        try:
+            return ImportResult(NATIVE, None, loader.load_lorebook(path), ())
+        except PersonaError:
+            raise not_a_persona from None
 
 
 def _require_free_names(imported: Sequence[ImportedFile], *, force: bool) -> None:

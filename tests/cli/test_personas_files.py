@@ -160,6 +160,26 @@ def test_a_lorebook_is_imported_into_the_lore_folder(home: Env, tmp_path: Path) 
     assert not paths.personas.exists()
 
 
+def test_a_file_of_hermes_is_imported_unchanged(home: Env, tmp_path: Path) -> None:
+    """Its comments are kept. A lorebook goes into the lore folder, and a broken persona is refused."""
+    persona, lore, broken = (tmp_path / name for name in ("nemo.toml", "sea.toml", "broken.toml"))
+    persona.write_text('# A comment.\nname = "Captain Nemo"\nsystem = "You command."\n')
+    lore.write_text('[[lore]]\nkeys = ["sea"]\ncontent = "The sea is deep."\n')
+    broken.write_text('system = "You command."\nsistem = "typo"\n')
+    result = hermes("personas", "import", str(persona), str(lore), env=home)
+    assert (result.code, result.stdout.splitlines()) == (
+        0,
+        [b"captain-nemo  toml  Captain Nemo", b"sea           toml  a world"],
+    )
+    paths = Paths.from_environment(home)
+    assert files(paths.personas) == {"captain-nemo.toml": 0o600}
+    assert (paths.personas / "captain-nemo.toml").read_text() == persona.read_text()
+    assert (paths.lore / "sea.toml").read_text() == lore.read_text()
+    refused = hermes("personas", "import", str(broken), env=home)
+    assert refused.code == 78
+    assert "'sistem' is not a known" in refused.stderr
+
+
 def test_an_import_is_refused_if_its_name_is_taken(home: Env, tmp_path: Path) -> None:
     """--as gives another name, --force overwrites."""
     path = card(tmp_path, "card.json", name="Sera")
