@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
-from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
+from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, decode, read_file
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.session import Session
@@ -133,7 +133,7 @@ def _report(text: str, session: Session, completion: Completion) -> dict[str, ob
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
     """Return the tokens of the prompt that `ask` would send, even if they exceed the context window.
 
-    Raises UsageError if there are more than MAX_TOKENS.
+    Raises UsageError if there are more than MAX_TOKENS, or more than MAX_CHARACTERS to count them in.
     """
     check_text(prefill, "--prefill")
     persona = runtime.persona(flags.persona)
@@ -144,6 +144,11 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:
         turns.append(Message(Role.ASSISTANT, prefill))
+    if sum(len(message.text) for message in (*opening.before, *turns)) > MAX_CHARACTERS:
+        raise UsageError(
+            f"the prompt has more than {MAX_CHARACTERS:,} characters, the most that `hermes tokens` reads",
+            "shorten it",
+        )
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
         window = request.context_size or _context_size(runtime, flags, tokenizer)
         counter = _TokenCounter(tokenizer, window)

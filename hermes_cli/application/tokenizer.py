@@ -15,6 +15,8 @@ from hermes_cli.models import hardware, selection
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.reference import parse
 
+MAX_CHARACTERS: Final = 1 << 21
+"""The most characters of which `hermes tokens` counts the tokens: a megabyte can take some seconds."""
 MAX_TOKENS: Final = 250_000
 """Tokens of the longest prompt that `hermes tokens` shows, and of the longest text that is counted."""
 
