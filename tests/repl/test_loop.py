@@ -172,6 +172,16 @@ def test_show_prints_the_source_of_each_value(home: Env, tmp_path: Path) -> None
     assert any(row.startswith("top_k") and row.endswith("environment") for row in rows)
 
 
+def test_show_and_context_count_the_same_tokens(home: Env, tmp_path: Path) -> None:
+    """The turns of `/show` are the visible turns of the conversation."""
+    result = chat(home, tmp_path, "hi\n/show\n/context\n", {"text": "yo"})
+    shown = re.search(r"^  context +(\d+) of 800 tokens, 1 turn$", result.stderr, re.MULTILINE)
+    total = re.search(r"^  total +(\d+)  of 800 tokens$", result.stderr, re.MULTILINE)
+    assert shown
+    assert total
+    assert shown[1] == total[1]
+
+
 @pytest.mark.parametrize("command", ["/show nonsense", "/set temperature", "/model", "/show"])
 def test_commands_write_to_stderr_only(home: Env, tmp_path: Path, command: str) -> None:
     """The output of a command is no part of the answers."""

@@ -115,8 +115,8 @@ def show(state: ReplState, argument: str) -> None:
     if argument:
         raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
-    used = session.assembled(EMPTY_TURN).tokens
-    turns = pluralize(sum(message.role is Role.USER for message in session.conversation), "turn")
+    used = session.assembled().tokens  # as /context and the toolbar count
+    turns = pluralize(sum(node.role is Role.USER for node in session.tree.path), "turn")
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
