@@ -111,8 +111,14 @@ class ReplHost:
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the generation options for the persona."""
-        return self.flags.options(self.runtime.settings, persona)
+        """Return the generation options for the persona. Raises UsageError as `check_options` does."""
+        layered = self.flags.options(self.runtime.settings, persona)
+        self.choice.check_options(layered)
+        return layered
+
+    def check_options(self, layered: LayeredOptions) -> None:
+        """Raise UsageError if the current model does not support an option that is set."""
+        self.choice.check_options(layered)
 
     def model_names(self) -> Mapping[str, str]:
         """Return the precision and size of each installed model, or what is wrong with it, by name."""
@@ -147,6 +153,7 @@ class ReplHost:
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one."""
         choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
+        choice.check_options(session.options)
         try:
             session.engine.close()  # close first: two models may not fit in memory
             session.engine = open_engine(self.runtime, choice)

@@ -53,7 +53,10 @@ class Host(Protocol):
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the generation options for the persona."""
+        """Return the generation options for the persona. Raises UsageError as `check_options` does."""
+
+    def check_options(self, layered: LayeredOptions) -> None:
+        """Raise UsageError if the current model does not support an option that is set."""
 
     def model_names(self) -> Mapping[str, str]:
         """Return a one-line description of each installed model, by name."""

@@ -115,6 +115,28 @@ def test_set_default_restores_the_value_of_the_flag(home: Env, tmp_path: Path) -
     assert row.endswith("command line")
 
 
+def test_an_option_that_the_engine_does_not_support_is_refused(home: Env, tmp_path: Path) -> None:
+    """`/set ban`, `/persona` and `/model` change nothing then, and the next message is answered."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text('name = "Ed"\nsystem = "x"\n[options]\nban = ["foo"]\n')
+    result = chat(home, tmp_path, "/set ban foo\n/persona ed\nhi\n/show\n", {"text": "1"})
+    assert (result.code, result.stdout) == (2, b"1\n")
+    assert "the scripted engine does not support 'ban' (/set)" in result.stderr
+    assert "the scripted engine does not support 'ban' (persona ed)" in result.stderr
+    assert "  persona  Hermes 2 (default; " in result.stderr
+
+
+def test_an_unsupported_option_in_the_config_is_refused_at_the_start(home: Env, tmp_path: Path) -> None:
+    """The message names the config file."""
+    config = Path(home["OPENHERMES_HOME"]) / "config"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text('[options]\nban = ["foo"]\n')
+    result = chat(home, tmp_path, "hi\n", {"text": "1"})
+    assert (result.code, result.stdout) == (2, b"")
+    assert "the scripted engine does not support 'ban' (config file)" in result.stderr
+
+
 def test_persona_starts_a_new_conversation_with_its_greeting(home: Env, tmp_path: Path) -> None:
     """The new conversation has the persona's system prompt and options."""
     folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"

@@ -62,11 +62,11 @@ def resume(state: ReplState, argument: str) -> None:
         if persona
         else PromptSettings(overflow=state.session.prompt_settings.overflow)
     )
+    options = state.host.options_for(persona) if persona else None
     saved_conversations.resume(state.session, found, prompt_settings)
     state.session.recorder.persona = found.persona
-    if persona is not None:
+    if persona is not None and options is not None:
         state.persona, state.persona_from = persona, "/resume"
-        options = state.host.options_for(persona)
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
     state.print_last_turns(2)
 

@@ -88,7 +88,9 @@ def set_option(state: ReplState, argument: str) -> None:
         value, source = getattr(initial.options, name), initial.source(name)
     else:
         value, source = _parse(name, text), SET
-    state.session.options = state.session.options.with_layer({name: value}, source)
+    changed = state.session.options.with_layer({name: value}, source)
+    state.host.check_options(changed)
+    state.session.options = changed
     state.notice(f"{name} = {options.value_text(value)}" + (f" ({source})" if source != SET else ""))
 
 
