@@ -25,13 +25,11 @@ from hermes_cli.repl.commands.settings import MAX_LINE
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS
 from hermes_cli.repl.history import TypedLines
-from hermes_cli.repl.line_reader import Line, block_content
+from hermes_cli.repl.line_reader import CONTINUATION, PROMPT, Line, typed_line
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 
-PROMPT = "> "
-CONTINUATION = ". "
 TICK_S = 0.1
 STYLE = Style.from_dict(
     {
@@ -146,8 +144,7 @@ class PromptReader:
         finally:
             state.terminal.mark_pastes()  # also while the answer is generated
         self._typed.add(line)
-        content = block_content(line)
-        return Line(line) if content is None else Line(content, verbatim=True)
+        return typed_line(line)
 
     def _interrupted(self) -> None:
         state = self._state

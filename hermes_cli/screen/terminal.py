@@ -77,6 +77,11 @@ class Terminal:
         """Whether the user types at a terminal and reads the answer there."""
         return self.stdin_is_tty and self.stdout_is_tty
 
+    @property
+    def asks(self) -> bool:
+        """Whether the user can answer a question: standard input and standard error are terminals."""
+        return self.stdin_is_tty and self.stderr_is_tty
+
     def size(self) -> tuple[int, int]:
         """Return the current columns and rows of the terminal on standard output, or 80 and 24."""
         try:
@@ -138,9 +143,13 @@ class Terminal:
     def ask(self, question: str) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input."""
         with self.typing(shown=True):
-            self.stderr.write(question)
-            self.stderr.flush()
+            self.prompt(question)
             return self.stdin.readline().decode("utf-8", "replace")
+
+    def prompt(self, text: str) -> None:
+        """Print a question or a prompt on standard error; the user types in the same row."""
+        self.stderr.write(text)
+        self.stderr.flush()
 
     def print_speaker(self, name: str) -> None:
         """Write the speaker's name on the line above a turn."""
