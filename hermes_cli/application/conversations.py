@@ -92,7 +92,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
         (str(conversation.id), pluralize(conversation.count, "message"), conversation.title)
         for conversation in old
     ]
-    terminal.write(columns(rows) + "\n")
+    terminal.write_rows(columns(rows))
     if dry_run:
         return
     count = pluralize(len(old), "conversation")

@@ -197,7 +197,7 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
         return STARTER.alias
     terminal.plain("Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
-    terminal.plain(columns(rows, indent="  "))
+    terminal.rows(columns(rows, indent="  "))
     by_number = {number: name for number, name, *_ in rows}
     *others, last = by_number
     answer = terminal.ask(f"{', '.join(others)} or {last} [1]: ").strip()

@@ -136,9 +136,17 @@ class Terminal:
         """Print requested information on standard error, sanitized and without wrapping."""
         self._say(text, "", fit=False)
 
-    def rows(self, text: str) -> None:
-        """Print rows in columns on standard error, sanitized."""
+    def prose(self, text: str) -> None:
+        """Print requested text on standard error, sanitized, and wrapped between words."""
         self._say(text, "")
+
+    def rows(self, text: str) -> None:
+        """Print rows in columns on standard error, sanitized. A narrow terminal shows each row as several."""
+        self._say(fitted(text, self.size()[0], is_table=True) if self.stderr_is_tty else text, "")
+
+    def write_rows(self, text: str) -> None:
+        """Write rows in columns to standard output; at a terminal as `rows` prints them."""
+        self.write((fitted(text, self.size()[0], is_table=True) if self.stdout_is_tty else text) + "\n")
 
     def ask(self, question: str) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input."""

@@ -27,7 +27,7 @@ def clear(state: ReplState, _argument: str) -> None:
 def system(state: ReplState, argument: str) -> None:
     """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
-        state.show(state.session.conversation.system or "There is no system prompt.")
+        state.terminal.prose(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
