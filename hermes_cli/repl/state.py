@@ -192,11 +192,12 @@ class ReplState:
 
     def remarks(self) -> tuple[str, ...]:
         """Return short remarks on settings that differ from the default."""
+        store = self.session.recorder.store  # in memory after the disk has failed
         remarks = {
+            "not saved": self.host.is_saving_disabled or (store is not None and store.file is None),
             f"{pluralize(len(self.attached), 'file')} attached": bool(self.attached),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
-            "not saved": self.host.is_saving_disabled,
         }
         return tuple(remark for remark, applies in remarks.items() if applies)
 

@@ -148,9 +148,16 @@ class Terminal:
         """Write rows in columns to standard output; at a terminal as `rows` prints them."""
         self.write((fitted(text, self.size()[0], is_table=True) if self.stdout_is_tty else text) + "\n")
 
-    def ask(self, question: str) -> str:
-        """Ask a question on standard error, and return the typed line; it is empty at the end of input."""
+    def ask(self, question: str, *, discard_typed: bool = False) -> str:
+        """Ask a question on standard error, and return the typed line; it is empty at the end of input.
+
+        With `discard_typed`, the lines that were typed before the question do not answer it.
+        """
         with self.typing(shown=True):
+            if discard_typed and self.stdin_is_tty:
+                import termios
+
+                termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
             self.prompt(question)
             return self.stdin.readline().decode("utf-8", "replace")
 

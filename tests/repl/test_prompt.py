@@ -159,6 +159,14 @@ def test_a_slash_in_a_block_or_after_a_space_is_no_command(user: User) -> None:
     assert texts == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
 
 
+@pytest.mark.parametrize("word", ["exit", "Quit"])
+def test_a_bare_exit_ends_the_chat(user: User, word: str) -> None:
+    """In a sentence, in a block or after a space it is a message."""
+    user.keys.send_text(f'exit now\r"""exit"""\r {word}\r{word}\rnever\r')
+    assert Loop(user.state, user.reader, user.printer).run() == 0
+    assert [m.text for m in user.session.conversation][::2] == ["exit now", "exit", f" {word}"]
+
+
 def test_multiline_swaps_enter_and_alt_enter(user: User) -> None:
     """With multiline on, Alt-Enter sends and Enter starts a line, except that Enter sends a command."""
     user.state.multiline = True

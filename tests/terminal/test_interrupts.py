@@ -158,3 +158,14 @@ def test_an_exception_in_hermes_restores_the_terminal(home: Env, tmp_path: Path)
         assert term.is_cooked()
         assert not term.cursor_hidden
         assert not term.cell("hermes:").italics
+
+
+def test_statistics_report_a_stop_before_the_first_token_once(home: Env, tmp_path: Path) -> None:
+    """The line also has the time and the effect."""
+    turn = {"text": "late", "prefill": 20.0}
+    with at_the_prompt(script(tmp_path, turn), home, "--stats") as term:
+        term.type("Go\r")
+        term.expect("Ctrl-C stops the answer")
+        term.type("\x03")
+        text = term.expect(r"^\(stopped before the first token, after .* s; the conversation is unchanged\)\n> Go")
+        assert text.count("stopped") == 1

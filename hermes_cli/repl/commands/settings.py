@@ -7,6 +7,7 @@ from hermes_cli import options
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
+from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
@@ -78,10 +79,18 @@ def set_option(state: ReplState, argument: str) -> None:
     if not argument:
         state.show_rows(options_rows(state.session.options))
         return
-    name, _, text = argument.partition(" ")
+    name, _, text = argument.removeprefix("parameter ").strip().partition(" ")  # ollama's spelling
     name, text = name.replace("-", "_"), text.strip()
+    if name == "system":
+        system(state, text)
+        return
+    if name in {"context", "num_ctx"}:
+        raise context_view.window_error()
     if not text and name in FIELDS:
-        state.show(f"{name} takes {FIELDS[name].range_text}. {FIELDS[name].help}")
+        layered, known = state.session.options, FIELDS[name]
+        value = options.value_text(getattr(layered.options, name))
+        takes = "takes text" if known.kind is str else f"can be {known.range_text}"
+        state.show(f"{name} = {value} ({layered.source(name)}); it {takes}. {known.help}")
         return
     if text == "default" and name in FIELDS:
         initial = state.host.options_for(state.persona)
