@@ -67,6 +67,8 @@ class PromptReader:
         self._typed = typed
         self._pastes = typed.pastes
         self._tick = 0
+        self._folded_line = ""
+        self._last_line: Line | None = None
         self._session = self._make_session(
             message=[("class:prompt", PROMPT)],
             history=typed.history,
@@ -123,9 +125,8 @@ class PromptReader:
         if self._session.history is not self._typed.history:
             self._session.history = self._session.default_buffer.history = self._typed.history
             self._session.default_buffer.reset()
-        self._pastes.clear()
         state.context_used()  # count the tokens now, so that typing is not delayed
-        suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
+        suggestion = self._suggestion()
         in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
             with _signals_for_the_prompt() as pre_run:
@@ -136,15 +137,26 @@ class PromptReader:
                     if in_editor:
                         key_bindings.open_editor(state, self._pastes, self._session.default_buffer)
 
-                line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
+                self._folded_line = self._session.prompt(pre_run=begin, default=suggestion)
         except Interrupted:
             if self._session.default_buffer.text:  # after a restart, the Up key recalls the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
         finally:
             state.terminal.mark_pastes()  # also while the answer is generated
+        line = self._pastes.unfold(self._folded_line)
         self._typed.add(line)
-        return typed_line(line)
+        self._last_line = typed_line(line)
+        return self._last_line
+
+    def _suggestion(self) -> str:
+        """Take the text that fills the prompt. A line that comes back unsent has its pastes folded as before."""
+        state, last = self._state, self._last_line
+        text, state.suggestion = state.suggestion, ""
+        if last is not None and text and text in {last.text, f"/{last.text}"}:
+            return self._folded_line
+        self._pastes.clear()
+        return self._pastes.fold(text)
 
     def _interrupted(self) -> None:
         state = self._state

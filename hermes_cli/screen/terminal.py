@@ -194,8 +194,8 @@ class Terminal:
     def typing(self, *, shown: bool) -> Iterator[None]:
         """Echo keys and read them line by line; if not `shown`, keep them unechoed for the next prompt.
 
-        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J, and
-        the terminal marks pastes.
+        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J,
+        Ctrl-C does not discard the keys, and the terminal marks pastes.
         """
         if not self.stdin_is_tty:
             yield
@@ -207,7 +207,7 @@ class Terminal:
         modes = [*before]
         local, translate = termios.ECHO | termios.ICANON, termios.ICRNL
         modes[0] = modes[0] | translate if shown else modes[0] & ~translate
-        modes[3] = modes[3] | local if shown else modes[3] & ~local
+        modes[3] = modes[3] | local if shown else modes[3] & ~local | termios.NOFLSH
 
         def apply(*_: object) -> None:
             with suppress(OSError, termios.error):  # SIGCONT also arrives when the terminal hangs up

@@ -218,6 +218,18 @@ def test_ctrl_c_on_an_empty_line_removes_the_attached_files(user: User) -> None:
     assert "Press Ctrl-D or type /exit to leave." in user.err.getvalue()
 
 
+@pytest.mark.parametrize("typed", ["{} summarize", '"""{} summarize"""', "/usr/bin/foo: {}", "//{}"])
+def test_an_unsent_line_comes_back_as_it_was(user: User, typed: str) -> None:
+    """Its long pastes are folded as before, and the line is sent in full."""
+    line = user.types(typed.format(pasted(LONG)) + "\r")
+    assert line is not None
+    shown = line if line.verbatim or not line.text.startswith("//") else Line(line.text[1:])
+    user.state.suggest(shown.text)
+    assert user.types("\r") == line
+    assert user.line == typed.format(MARK)
+    assert user.types(f"{MARK}\r") == Line(MARK), "a mark of an earlier line is plain text"
+
+
 def test_ctrl_c_cancels_an_edit(user: User) -> None:
     """The next line is a new turn."""
     user.keys.send_text(f"q\r/edit\r{CTRL_C}next\r{CTRL_D}")
