@@ -138,7 +138,8 @@ def reject_ban(options: GenerationOptions, engine: str, source: str = "") -> Non
     if options.ban:
         origin = f" ({source})" if source else ""
         raise UsageError(
-            f"{engine} does not support 'ban'{origin}", "unset 'ban', or use a model that runs on transformers"
+            f"{engine} does not support 'ban'{origin}",
+            "unset 'ban', or use a model that runs on transformers",
         )
 
 

@@ -221,7 +221,7 @@ def command_line(text: str) -> str | None:
             return None
         command = find(name)
         is_multiline = "\n" in text.strip()
-        takes_text = command is not None and "TEXT" in command.arguments
+        takes_text = command is not None and any(word in command.arguments for word in ("TEXT", "VALUE"))
         return None if is_multiline and not takes_text else text[1:]
     found = _OTHER_PREFIXES.fullmatch(text)
     return text[found.end(1) :] if found and find(found[2]) else None

@@ -98,7 +98,7 @@ class Loop:
             self._state.notice("(nothing was changed)")
 
     def _leaves(self, line: Line) -> bool:
-        """Return whether the user leaves with a bare `exit` or `quit`, as in a shell. A pipe sends the word."""
+        """Return whether the user leaves with a bare `exit` or `quit`. In a pipe it is a message."""
         return self._interactive and not line.verbatim and line.text.lower() in {"exit", "quit"}
 
     def _run(self, line: str) -> None:

@@ -150,7 +150,7 @@ class PromptReader:
         return self._last_line
 
     def _suggestion(self) -> str:
-        """Take the text that fills the prompt. A line that comes back unsent has its pastes folded as before."""
+        """Take the text that fills the prompt. An unsent line that comes back has the same folded pastes."""
         state, last = self._state, self._last_line
         text, state.suggestion = state.suggestion, ""
         if last is not None and text and text in {last.text, f"/{last.text}"}:

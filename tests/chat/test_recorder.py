@@ -168,7 +168,7 @@ def test_a_store_that_fails_is_reported_once_and_the_chat_works(store: Store) ->
 
 
 def test_stopping_after_a_failure_counts_the_messages_on_disk(tmp_path: Path, store: Store) -> None:
-    """The later messages, which are in memory only, are not counted, and the part on disk can still be found."""
+    """The later messages, which are in memory only, are not counted; the part on disk can still be found."""
     failing = Store(tmp_path / "conversations.db")
     session = new_session(failing, "A", "B", "C")
     send(session, "1")

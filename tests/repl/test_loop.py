@@ -109,7 +109,9 @@ def test_set_changes_an_option_and_lists_its_source(home: Env, tmp_path: Path) -
 
 def test_set_without_a_value_shows_the_current_one(home: Env, tmp_path: Path) -> None:
     """Its source and its range are shown too."""
-    result = chat(home, tmp_path, "/set temperature\n/set parameter temperature 0.5\n/set temperature\n/set ban\n")
+    result = chat(
+        home, tmp_path, "/set temperature\n/set parameter temperature 0.5\n/set temperature\n/set ban\n"
+    )
     assert "temperature = 0.8 (default); it can be 0 to 5. Sampling temperature" in result.stderr
     assert "temperature = 0.5 (/set); it can be 0 to 5. Sampling temperature" in result.stderr
     assert "ban = none (default); it takes text." in result.stderr

@@ -33,9 +33,7 @@ def test_a_narrow_terminal_shows_each_row_as_several() -> None:
         "      Leave hermes; Ctrl-D does the\n      same."
     )
     option = columns([("repetition_penalty", "1.1", "0.1 to 10", "default")], indent="  ")
-    assert fitted(option, 40, is_table=True) == (
-        "  repetition_penalty\n      1.1  0.1 to 10  default"
-    )
+    assert fitted(option, 40, is_table=True) == ("  repetition_penalty\n      1.1  0.1 to 10  default")
 
 
 def test_only_tables_are_shown_as_several_rows() -> None:

@@ -179,5 +179,7 @@ def test_statistics_report_a_stop_before_the_first_token_once(home: Env, tmp_pat
         term.type("Go\r")
         term.expect("Ctrl-C stops the answer")
         term.type("\x03")
-        text = term.expect(r"^\(stopped before the first token, after .* s; the conversation is unchanged\)\n> Go")
+        text = term.expect(
+            r"^\(stopped before the first token, after .* s; the conversation is unchanged\)\n> Go"
+        )
         assert text.count("stopped") == 1

@@ -88,9 +88,9 @@ def set_option(state: ReplState, argument: str) -> None:
         raise context_view.window_error()
     if not text and name in FIELDS:
         layered, known = state.session.options, FIELDS[name]
-        value = options.value_text(getattr(layered.options, name))
+        shown = options.value_text(getattr(layered.options, name))
         takes = "takes text" if known.kind is str else f"can be {known.range_text}"
-        state.show(f"{name} = {value} ({layered.source(name)}); it {takes}. {known.help}")
+        state.show(f"{name} = {shown} ({layered.source(name)}); it {takes}. {known.help}")
         return
     if text == "default" and name in FIELDS:
         initial = state.host.options_for(state.persona)

@@ -167,7 +167,9 @@ def test_forget_in_a_pipe_needs_yes(home: Env, tmp_path: Path) -> None:
 
 def test_export_takes_md_for_markdown(home: Env, tmp_path: Path) -> None:
     """The format does not depend on the name of the file."""
-    chat(home, tmp_path, "one", *(f"/export {name} {tmp_path}/{name}.txt" for name in ("markdown", "md", "MD")))
+    chat(
+        home, tmp_path, "one", *(f"/export {name} {tmp_path}/{name}.txt" for name in ("markdown", "md", "MD"))
+    )
     contents = {(tmp_path / f"{name}.txt").read_bytes() for name in ("markdown", "md", "MD")}
     assert len(contents) == 1
     assert b"A1" in contents.pop()

@@ -135,10 +135,16 @@ def test_commonmark_examples_have_the_same_screen_if_streamed(width: int) -> Non
 
 
 @pytest.mark.parametrize("width", [20, 33, 40])
-@pytest.mark.parametrize("address", ["https://example.org/" + "long/path/" * 8, "a.very.long.name@" + "example." * 9])
+@pytest.mark.parametrize(
+    "address", ["https://example.org/" + "long/path/" * 8, "a.very.long.name@" + "example." * 9]
+)
 def test_an_address_longer_than_a_row_has_the_same_rows_if_streamed(address: str, width: int) -> None:
     """The brackets around a complete address are not shown; around anything else, they are."""
-    for text in (f"See <{address}> for more.", f"See the page <{address[:30]}> and\n<{address} so on.", f"<{address}"):
+    for text in (
+        f"See <{address}> for more.",
+        f"See the page <{address[:30]}> and\n<{address} so on.",
+        f"<{address}",
+    ):
         assert texts(streamed(list(text), width)) == texts(render(text, width))
 
 
