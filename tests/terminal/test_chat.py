@@ -288,11 +288,11 @@ def test_every_command_runs_without_a_traceback(home: Env, tmp_path: Path) -> No
         term.type("one\r")
         term.expect(r"Hermes 2\nanswer\n\n>")
         count = 0
+        arguments = {"export": f"{tmp_path}/out.md", "goto": "1", "search": "one", "forget": "--yes"}
         for command in command_table.COMMANDS:
             if command.name in {"exit", "edit"}:
                 continue
-            argument = {"export": f" {tmp_path}/out.md", "goto": " 1", "search": " one"}.get(command.name, "")
-            term.type(f"/{command.name}{argument}\r")
+            term.type(f"/{command.name} {arguments.get(command.name, '')}".rstrip() + "\r")
             count += 1
             term.expect(rf"^> /{command.name}[^\n]*\n(?:[^\n]*\n)*?>(?: |$)")
         term.type("\x04")
