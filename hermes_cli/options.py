@@ -112,7 +112,8 @@ def check_value(name: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise OptionError(f"{name} takes a number, not {_abbreviated(value)}")
     if not known.low <= value <= known.high:  # also rejects NaN
-        raise OptionError(f"{name} is {_abbreviated(value)}; it can be {known.range_text}")
+        shown = f"{value:.12g}" if isinstance(value, float) else _abbreviated(value)
+        raise OptionError(f"{name} cannot be {shown}; it can be {known.range_text}")
     if known.kind is int and value != int(value):
         raise OptionError(f"{name} takes a whole number, not {value}")
     return known.kind(value)

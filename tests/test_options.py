@@ -64,7 +64,7 @@ def test_both_ends_of_a_range_are_accepted(name: str) -> None:
         value = check_value(name, end)
         assert value == end
         assert type(value) is known.kind
-    with pytest.raises(OptionError, match=f"{name} is .*; it can be {known.low:g} to"):
+    with pytest.raises(OptionError, match=f"{name} cannot be .*; it can be {known.low:g} to"):
         check_value(name, known.high + 1)
 
 

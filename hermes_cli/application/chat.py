@@ -21,6 +21,7 @@ from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
 
 
@@ -44,16 +45,23 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         printer = AnswerPrinter(interactive=terminal.interactive)
         state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
         if not terminal.interactive:
-            return Loop(state, LineReader(terminal.stdin), printer).run()
+            if not terminal.asks:
+                return Loop(state, LineReader(terminal.stdin), printer).run()
+            _print_header(terminal, choice)
+            return Loop(state, LineReader(terminal.stdin, terminal.prompt), printer).run()
         history = state.history = TypedLines(
             runtime.paths.history,
             lambda: not (host.is_saving_disabled or runtime.home_problem),
             terminal.notice,
         )
-        terminal.notice(f"hermes {__version__} · {sanitize_line(choice.headline, LONG_LINE)} · /help")
-        terminal.notice(f"{_reason_line(choice)}\n")
+        _print_header(terminal, choice)
         vi_keys = runtime.settings.keys == "vi"
         return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run()
+
+
+def _print_header(terminal: Terminal, choice: ModelChoice) -> None:
+    terminal.notice(f"hermes {__version__} · {sanitize_line(choice.headline, LONG_LINE)} · /help")
+    terminal.notice(f"{_reason_line(choice)}\n")
 
 
 def _reason_line(choice: ModelChoice) -> str:
@@ -111,8 +119,14 @@ class ReplHost:
         return add_entry(self.runtime.paths.lore, persona.key, entry)
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the generation options for the persona."""
-        return self.flags.options(self.runtime.settings, persona)
+        """Return the generation options for the persona. Raises UsageError as `check_options` does."""
+        layered = self.flags.options(self.runtime.settings, persona)
+        self.choice.check_options(layered)
+        return layered
+
+    def check_options(self, layered: LayeredOptions) -> None:
+        """Raise UsageError if the current model does not support an option that is set."""
+        self.choice.check_options(layered)
 
     def model_names(self) -> Mapping[str, str]:
         """Return the precision and size of each installed model, or what is wrong with it, by name."""
@@ -147,6 +161,7 @@ class ReplHost:
     def use_model(self, name: str, session: Session) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one."""
         choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
+        choice.check_options(session.options)
         try:
             session.engine.close()  # close first: two models may not fit in memory
             session.engine = open_engine(self.runtime, choice)

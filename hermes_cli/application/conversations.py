@@ -86,13 +86,13 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
     # Skip conversations that another process has open.
     old = [conversation for conversation in old if store.locks.acquire(conversation.id)]
     if not old:
-        terminal.notice(f"no conversation is older than {days:,} days")
+        terminal.notice(f"no conversation is older than {pluralize(days, 'day')}")
         return
     rows = [
         (str(conversation.id), pluralize(conversation.count, "message"), conversation.title)
         for conversation in old
     ]
-    terminal.write(columns(rows) + "\n")
+    terminal.write_rows(columns(rows))
     if dry_run:
         return
     count = pluralize(len(old), "conversation")

@@ -56,7 +56,7 @@ def import_conversations(runtime: Runtime, names: Sequence[str], format_name: st
                 yield transcript.conversation, transcript.tree.nodes
 
     numbers = open_store(runtime).adopt(trees())
-    terminal.write(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]) + "\n")
+    terminal.write_rows(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]))
     terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported")
 
 

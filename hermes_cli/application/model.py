@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
+from hermes_cli.engines.stream_filters import reject_ban
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models import gpu_advice, hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
@@ -16,6 +17,7 @@ from hermes_cli.models.hub import repository
 from hermes_cli.models.plan import Plan, PlanRequest
 from hermes_cli.models.reference import parse, variant_ref
 from hermes_cli.models.selection import Selection, plan_facts
+from hermes_cli.options import LayeredOptions
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import progress
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
@@ -45,6 +47,12 @@ class ModelChoice:
     def headline(self) -> str:
         """The model, its precision, device and context size."""
         return f"{self.plan.headline} · context {self.plan.context_size}" if self.plan else self.summary
+
+    def check_options(self, layered: LayeredOptions) -> None:
+        """Raise UsageError if the engine that runs the model does not support an option that is set."""
+        if self.plan is None or self.plan.engine != "transformers":
+            engine = self.plan.engine if self.plan else "the scripted engine"
+            reject_ban(layered.options, engine, layered.source("ban"))
 
     @property
     def reason(self) -> str:
@@ -189,7 +197,7 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
         return STARTER.alias
     terminal.plain("Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
-    terminal.plain(columns(rows, indent="  "))
+    terminal.rows(columns(rows, indent="  "))
     by_number = {number: name for number, name, *_ in rows}
     *others, last = by_number
     answer = terminal.ask(f"{', '.join(others)} or {last} [1]: ").strip()

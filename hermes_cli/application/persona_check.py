@@ -45,7 +45,7 @@ def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
     subject = _find_subject(runtime, name)
     with _token_counter(runtime, flags.model, flags.plan_request(runtime.settings)) as tokens:
         sizes, findings = _check(runtime, subject, tokens)
-    runtime.terminal.write(columns(sizes) + "\n")
+    runtime.terminal.write_rows(columns(sizes))
     runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
     runtime.terminal.notice(f"tokens: {tokens.description}; context: {tokens.window:,}")
     runtime.terminal.notice(pluralize(len(findings), "problem") if findings else "no problems found")

@@ -65,7 +65,7 @@ def import_files(runtime: Runtime, names: Sequence[str], new_name: str, *, force
         (file.key, file.found.kind, file.found.persona.name if file.found.persona else "a world")
         for file in imported
     ]
-    runtime.terminal.write(columns(rows) + "\n")
+    runtime.terminal.write_rows(columns(rows))
     for file in imported:
         world = f'add worlds = ["{file.key}"] to a persona, or start a chat with --lore {file.key}'
         runtime.terminal.notice(f"hermes chat -p {file.key}" if file.found.persona else world)

@@ -20,7 +20,7 @@ def show(runtime: Runtime, name: str) -> None:
     """Write the fields, texts and lorebooks of a persona to standard output."""
     persona = runtime.persona(name)
     terminal = runtime.terminal
-    terminal.write(columns([row for row in _facts(persona) if row[1]]) + "\n")
+    terminal.write_rows(columns([row for row in _facts(persona) if row[1]]))
     for title, text in _texts(persona):
         if text.strip():
             terminal.write(f"\n[{title}]\n{text.strip()}\n")
@@ -31,7 +31,7 @@ def show(runtime: Runtime, name: str) -> None:
         more = len(book.entries) - len(rows)
         omitted = f"\nand {more:,} more" if more else ""
         count = pluralize(len(book.entries), "entry", "entries")
-        terminal.write(f"\n[{title}, {count}]\n{columns(rows)}{omitted}\n")
+        terminal.write_rows(f"\n[{title}, {count}]\n{columns(rows)}{omitted}")
     for world in worlds.missing:
         terminal.notice(f"there is no world '{sanitize_line(world)}' in {runtime.paths.lore}")
 

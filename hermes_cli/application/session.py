@@ -47,6 +47,7 @@ def start_session(
     deadline = Deadline()
     opening, prompt_settings = open_conversation(runtime, flags, persona, sampling.options, deadline)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
+    choice.check_options(sampling)
     recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""
     engine = (

@@ -33,6 +33,7 @@ class Recorder:
         self.left_on_disk: tuple[Store, int] | None = None
         """The store and id of the saved part of a conversation that was moved from disk to memory."""
         self._tree = Tree()
+        self._count_on_disk = 0
         self._title = ""
         self._opening = Opening()
         self._settings = SavedSettings()
@@ -55,7 +56,8 @@ class Recorder:
             self.store.locks.keep_only(None)
         self._tree, self._title = tree, title
         self._opening, self._settings = opening, SavedSettings()
-        self.conversation, self._rows, self._partial, self.left_on_disk = None, {}, None, None
+        self.conversation, self._rows, self._partial = None, {}, None
+        self.left_on_disk, self._count_on_disk = None, 0
 
     def resume(self, stored: StoredConversation) -> tuple[Tree, SavedSettings]:
         """Continue recording a stored conversation; return its tree and settings. Raises StoreError."""
@@ -65,6 +67,7 @@ class Recorder:
         self._tree = Tree.from_nodes(nodes, stored.leaf)
         self._rows = {node.id: row.id for node, row in zip(self._tree.nodes, nodes, strict=True)}
         self.conversation, self._partial = stored.id, None
+        self.left_on_disk, self._count_on_disk = None, 0
         self.store.locks.keep_only(stored.id)
         ids = {row: number for number, row in self._rows.items()}
         self._settings = stored.setting.renumbered(ids)
@@ -73,9 +76,13 @@ class Recorder:
     def move_to_memory(self) -> int:
         """Save this conversation and later ones only in memory.
 
-        The messages that are already on disk stay there; return their number.
+        The messages that are already on disk stay there; return their number. If saving has already stopped,
+        because of a failure or by an earlier call, only return the number.
         """
-        store, number, count = self.store, self.conversation, len(self._rows)
+        if self.store is not None and self.store.file is None:
+            return self._count_on_disk
+        store, number = self.store, self.conversation
+        self._count_on_disk = len(self._rows) + (self._partial is not None)
         self.store, self.conversation, self._rows, self._partial = Store(), None, {}, None
         if store is not None and number is not None:
             self.left_on_disk = store, number
@@ -84,7 +91,7 @@ class Recorder:
                 stored = store.conversation(number)
                 self._title = stored.title if stored and stored.is_named else ""
             self._save(self.store)
-        return count
+        return self._count_on_disk
 
     def change_opening(self, opening: Opening) -> None:
         """Save a new opening for the same turns, for example after a change of the system prompt."""

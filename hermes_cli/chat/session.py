@@ -300,7 +300,8 @@ class Session:
         reason = self.last.finish_reason if self.last else FinishReason.STOP
         if reason is FinishReason.LOOP:
             count = self.options.options.loop_guard
-            return f"it repeated itself for {count} tokens; set loop_guard to 0 to allow that"
+            repeated = "1 token" if count == 1 else f"{count:,} tokens"
+            return f"it repeated itself for {repeated}; set loop_guard to 0 to allow that"
         if reason is not FinishReason.LENGTH:
             return ""
         generated = self.last.usage.completion_tokens if self.last else 0

@@ -29,4 +29,4 @@ def show(runtime: Runtime) -> None:
         (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))
         for name in options.FIELDS
     ]
-    runtime.terminal.write(columns(rows) + "\n")
+    runtime.terminal.write_rows(columns(rows))

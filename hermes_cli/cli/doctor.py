@@ -62,7 +62,7 @@ def doctor(
         write(json.dumps({**rows_by_title, "findings": findings}) + "\n")
     else:
         for title, rows in sections.items():
-            write(f"{title}\n{columns(rows, indent='  ')}\n")
+            runtime.terminal.write_rows(f"{title}\n{columns(rows, indent='  ')}")
         write(_findings_text(diagnosis.findings))
     if diagnosis.has_problems:
         raise typer.Exit(1)

@@ -40,7 +40,7 @@ def list_models(runtime: Runtime) -> None:
         for m in installed
     ]
     if rows:
-        runtime.terminal.write(columns(rows) + "\n")
+        runtime.terminal.write_rows(columns(rows))
     names = {m.name for m in installed}
     available = [
         (
@@ -70,7 +70,7 @@ def show(runtime: Runtime, name: Name) -> None:
     from hermes_cli.models import describe, selection
 
     model = selection.installed_model(name, runtime.paths.models)
-    runtime.terminal.write(columns(describe.rows(model)) + "\n")
+    runtime.terminal.write_rows(columns(describe.rows(model)))
 
 
 @command(app, "plan", takes=PLAN)
@@ -94,7 +94,7 @@ def plan(
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)
         write(json.dumps(plan_object | _forms_object(planned), ensure_ascii=False) + "\n")
     elif rows := report.candidates_of(result):
-        write(f"{columns(report.table(rows))}\n")
+        runtime.terminal.write_rows(columns(report.table(rows)))
     if not planned.is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):

@@ -30,7 +30,7 @@ def list_personas(runtime: Runtime) -> None:
         )
         for row in runtime.personas()
     ]
-    runtime.terminal.write(columns(rows) + "\n")
+    runtime.terminal.write_rows(columns(rows))
 
 
 def _description(persona: "Persona") -> str:

@@ -52,7 +52,7 @@ def list_sessions(
 def _print_rows(runtime: Runtime, rows: Sequence[Sequence[str]], notice: str) -> None:
     """Print the rows in columns, or the notice if there are none."""
     if rows:
-        runtime.terminal.write(columns(rows) + "\n")
+        runtime.terminal.write_rows(columns(rows))
     else:
         runtime.terminal.notice(notice)
 

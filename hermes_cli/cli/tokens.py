@@ -9,6 +9,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.ask import Files, Prefill, Prompt
 from hermes_cli.cli.command import CONVERSATION, PLAN, command, new_app
+from hermes_cli.screen.columns import pluralize
 
 app = new_app()
 
@@ -45,4 +46,4 @@ def tokens(
         mark = "control" if token.control else ""
         text = json.dumps(token.text, ensure_ascii=False)
         runtime.terminal.write(f"{token.id:>7}  {mark:<7}  {text}\n")
-    runtime.terminal.notice(f"{len(token_list):,} tokens")
+    runtime.terminal.notice(pluralize(len(token_list), "token"))

@@ -130,11 +130,16 @@ class PhraseBan:
         return held
 
 
-def reject_ban(options: GenerationOptions, engine: str) -> None:
-    """Raise UsageError if the options ban phrases. Engines that cannot remove generated tokens call this."""
+def reject_ban(options: GenerationOptions, engine: str, source: str = "") -> None:
+    """Raise UsageError if the options ban phrases. For engines that cannot remove generated tokens.
+
+    The message names `source`, from which the option comes.
+    """
     if options.ban:
+        origin = f" ({source})" if source else ""
         raise UsageError(
-            f"{engine} does not support 'ban'", "unset 'ban', or use a model that runs on transformers"
+            f"{engine} does not support 'ban'{origin}",
+            "unset 'ban', or use a model that runs on transformers",
         )
 
 

@@ -124,11 +124,12 @@ FORMATS: Final = (
 )
 NAMES: Final = {file_format.name: file_format for file_format in FORMATS}
 MARKDOWN: Final = NAMES["markdown"]
+_NAMES_AND_ALIASES: Final = {**NAMES, "md": MARKDOWN}
 
 
 def named(name: str) -> ConversationFormat:
     """Return the format with this name. Raises UsageError if there is none."""
-    file_format = NAMES.get(name.lower())
+    file_format = _NAMES_AND_ALIASES.get(name.lower())
     if file_format is None:
         raise UsageError(f"there is no format '{name}'", f"the formats are {', '.join(NAMES)}")
     return file_format
@@ -227,7 +228,7 @@ def format_and_file(argument: str) -> tuple[ConversationFormat, str]:
     Raises UsageError for an unknown format.
     """
     first, _, rest = argument.partition(" ")
-    if file_format := NAMES.get(first.lower()):
+    if file_format := _NAMES_AND_ALIASES.get(first.lower()):
         return file_format, rest.strip()
     if (
         argument and "." not in argument and "/" not in argument

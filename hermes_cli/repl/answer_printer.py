@@ -136,7 +136,10 @@ class AnswerPrinter:
         """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""
         if completion.finish_reason is FinishReason.CANCELLED:
             effect = "the text so far is kept" if self.has_text else "the conversation is unchanged"
-            state.notice(f"(stopped; {effect})")
+            shows_time = state.statistics and not completion.usage.completion_tokens
+            state.notice(f"({statistics(completion) if shows_time else 'stopped'}; {effect})")
+            if shows_time:
+                return
         elif state.session.cut_short:
             state.notice(f"(cut short: {state.session.cut_short})")
         elif not self.has_text:

@@ -49,12 +49,17 @@ class Command:
 
 
 def _help(state: ReplState, _argument: str) -> None:
-    state.show_rows([*((command.usage, command.help) for command in COMMANDS), ("",), *KEYS])
+    state.show_rows([*((command.usage, _help_text(command)) for command in COMMANDS), ("",), *KEYS])
+
+
+def _help_text(command: "Command") -> str:
+    aliases = ", ".join(f"/{alias}" for alias in command.aliases)
+    return f"{command.help} Also {aliases}." if aliases else command.help
 
 
 COMMANDS: tuple[Command, ...] = (
     Command("help", "", "List the commands and keys.", _help, ("?",)),
-    Command("exit", "", "Leave hermes; Ctrl-D does the same.", settings.leave, ("quit", "bye")),
+    Command("exit", "", "Leave hermes; Ctrl-D does the same.", settings.leave, ("quit", "bye", "q")),
     Command("clear", "", "Start a new conversation; the current one is kept.", settings.clear, ("new",)),
     Command("undo", "[N]", "Undo your last turn, or the last N turns.", tree.undo),
     Command(
@@ -118,7 +123,12 @@ COMMANDS: tuple[Command, ...] = (
         choices=conversations.export_choices,
         takes_path=True,
     ),
-    Command("forget", "", "Delete this conversation permanently.", conversations.forget),
+    Command(
+        "forget",
+        "[--yes]",
+        "Delete this conversation permanently; --yes skips the confirmation.",
+        conversations.forget,
+    ),
     Command("nolog", "", "Stop saving: from here on nothing is written to disk.", conversations.stop_saving),
     Command(
         "context", "", "Show how the context window is used, and what is left out.", context_view.context
@@ -202,18 +212,34 @@ def find(name: str) -> Command | None:
 def command_line(text: str) -> str | None:
     """Return the command in a line without its prefix, or None if the line is a message to the model.
 
-    A slash begins a command. So does `!`, `!!` or `.`, as in other programs, if a known command follows.
+    A slash begins a command. So does `!`, `!!` or `.`, as in other programs, if a known command follows. A
+    word with a second slash is a path, and several lines are a command only if it takes a text.
     """
     if text.startswith("/"):
-        return None if text.startswith("//") else text[1:]
+        name = (text[1:].split(maxsplit=1) or [""])[0]
+        if "/" in name:
+            return None
+        command = find(name)
+        is_multiline = "\n" in text.strip()
+        takes_text = command is not None and any(word in command.arguments for word in ("TEXT", "VALUE"))
+        return None if is_multiline and not takes_text else text[1:]
     found = _OTHER_PREFIXES.fullmatch(text)
     return text[found.end(1) :] if found and find(found[2]) else None
+
+
+_OF_OTHER_PROGRAMS = {
+    "load": "/resume continues a conversation, and /model switches the model",
+    "save": "conversations are saved as they grow; /title names one, and /export writes a file",
+}
+"""The hints for commands that other programs have."""
 
 
 def unknown_command_error(name: str) -> UsageError:
     """Return the error for an unknown command."""
     import difflib
 
+    if hint := _OF_OTHER_PROGRAMS.get(name.lower()):
+        return UsageError(f"there is no command /{name}", hint)
     close = difflib.get_close_matches(name.lower(), list(_BY_NAME), n=1)
     guess = f"; did you mean /{close[0]}?" if close else ""
     hint = "/help lists the commands; begin with // to send it to the model"

@@ -1,9 +1,14 @@
 """Lines of input, the reader for piped input, and triple-quoted blocks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Protocol
 
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, decode
+from hermes_cli.errors import UsageError
+
+PROMPT = "> "
+CONTINUATION = ". "
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +27,59 @@ class TurnReader(Protocol):
 
 
 class LineReader:
-    """Reads standard input, one turn per line."""
+    """Reads standard input, one turn per line or per block between triple quotes.
 
-    def __init__(self, stdin: IO[bytes]) -> None:
+    `show_prompt` is called with PROMPT or CONTINUATION before each line that is read.
+    """
+
+    def __init__(self, stdin: IO[bytes], show_prompt: Callable[[str], None] = lambda _prompt: None) -> None:
         self._stdin = stdin
+        self._show_prompt = show_prompt
         self._number = 0
         self._ended = False
 
     def read(self) -> Line | None:
-        """Return the next line without its newline.
+        """Return the next line without its newline, or the next block.
 
-        Raises UsageError if it is not UTF-8 text, or too long; the rest of the input is then not read.
+        Raises UsageError if it is not UTF-8 text, or too long; the rest of the input is then not read. Also
+        raises UsageError if the input ends inside a block.
         """
-        line = b"" if self._ended else self._stdin.readline(MAX_BYTES + 2)
+        line = self._next_line(PROMPT)
+        if line is None:
+            return None
+        begin = self._number
+        text = decode(line, f"line {begin}")
+        if is_open_block(text):
+            text = decode(self._block(line), f"the block from line {begin} to {self._number}")
+        return typed_line(text)
+
+    def _block(self, first: bytes) -> bytes:
+        """Return the whole block that begins with the line `first`."""
+        begin, lines, size = self._number, [first], len(first)
+        while len(lines) == 1 or not lines[-1].rstrip().endswith(BLOCK_MARK.encode()):
+            line = self._next_line(CONTINUATION)
+            if line is None:
+                raise UsageError(
+                    f"the block that begins in line {begin} is not closed", f"end it with {BLOCK_MARK}"
+                )
+            lines.append(line)
+            size += len(line) + 1
+            if size > MAX_BYTES:
+                self._ended = True
+                check_input_size(b"\n".join(lines), f"the block from line {begin}")
+        return b"\n".join(lines)
+
+    def _next_line(self, prompt: str) -> bytes | None:
+        if self._ended:
+            return None
+        self._show_prompt(prompt)
+        line = self._stdin.readline(MAX_BYTES + 2)
         if not line:
             return None
         self._number += 1
-        where, line = f"line {self._number}", line.removesuffix(b"\n")
+        line = line.removesuffix(b"\n")
         self._ended = len(line) > MAX_BYTES
-        return Line(decode(check_input_size(line, where), where))
+        return check_input_size(line, f"line {self._number}")
 
 
 BLOCK_MARK = '"""'
@@ -58,3 +97,9 @@ def block_content(text: str) -> str | None:
     if not text.startswith(BLOCK_MARK) or is_open_block(text):
         return None
     return text.rstrip()[len(BLOCK_MARK) : -len(BLOCK_MARK)].strip("\n")
+
+
+def typed_line(text: str) -> Line:
+    """Return the line with this text; if it is a complete block, return the content of the block."""
+    content = block_content(text)
+    return Line(text) if content is None else Line(content, verbatim=True)

@@ -88,12 +88,18 @@ class Loop:
         command = None if line.verbatim else command_table.command_line(line.text)
         if command is not None:
             self._run(command)
+        elif self._leaves(line) and not handler:
+            self._state.running = False
         elif line.text.startswith("//") and not line.verbatim:
             send(line.text[1:])
         elif line.text.strip():
             send(line.text)
         elif handler:
             self._state.notice("(nothing was changed)")
+
+    def _leaves(self, line: Line) -> bool:
+        """Return whether the user leaves with a bare `exit` or `quit`. In a pipe it is a message."""
+        return self._interactive and not line.verbatim and line.text.lower() in {"exit", "quit"}
 
     def _run(self, line: str) -> None:
         name, *rest = line.split(maxsplit=1) or [""]

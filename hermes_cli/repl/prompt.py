@@ -25,13 +25,11 @@ from hermes_cli.repl.commands.settings import MAX_LINE
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS
 from hermes_cli.repl.history import TypedLines
-from hermes_cli.repl.line_reader import Line, block_content
+from hermes_cli.repl.line_reader import CONTINUATION, PROMPT, Line, typed_line
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 
-PROMPT = "> "
-CONTINUATION = ". "
 TICK_S = 0.1
 STYLE = Style.from_dict(
     {
@@ -69,6 +67,8 @@ class PromptReader:
         self._typed = typed
         self._pastes = typed.pastes
         self._tick = 0
+        self._folded_line = ""
+        self._last_line: Line | None = None
         self._session = self._make_session(
             message=[("class:prompt", PROMPT)],
             history=typed.history,
@@ -125,9 +125,8 @@ class PromptReader:
         if self._session.history is not self._typed.history:
             self._session.history = self._session.default_buffer.history = self._typed.history
             self._session.default_buffer.reset()
-        self._pastes.clear()
         state.context_used()  # count the tokens now, so that typing is not delayed
-        suggestion, state.suggestion = self._pastes.fold(state.suggestion), ""
+        suggestion = self._suggestion()
         in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
             with _signals_for_the_prompt() as pre_run:
@@ -138,16 +137,26 @@ class PromptReader:
                     if in_editor:
                         key_bindings.open_editor(state, self._pastes, self._session.default_buffer)
 
-                line = self._pastes.unfold(self._session.prompt(pre_run=begin, default=suggestion))
+                self._folded_line = self._session.prompt(pre_run=begin, default=suggestion)
         except Interrupted:
             if self._session.default_buffer.text:  # after a restart, the Up key recalls the unfinished line
                 self._session.default_buffer.append_to_history()
             raise
         finally:
             state.terminal.mark_pastes()  # also while the answer is generated
+        line = self._pastes.unfold(self._folded_line)
         self._typed.add(line)
-        content = block_content(line)
-        return Line(line) if content is None else Line(content, verbatim=True)
+        self._last_line = typed_line(line)
+        return self._last_line
+
+    def _suggestion(self) -> str:
+        """Take the text that fills the prompt. An unsent line that comes back has the same folded pastes."""
+        state, last = self._state, self._last_line
+        text, state.suggestion = state.suggestion, ""
+        if last is not None and text and text in {last.text, f"/{last.text}"}:
+            return self._folded_line
+        self._pastes.clear()
+        return self._pastes.fold(text)
 
     def _interrupted(self) -> None:
         state = self._state

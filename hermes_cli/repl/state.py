@@ -53,7 +53,10 @@ class Host(Protocol):
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""
 
     def options_for(self, persona: Persona) -> LayeredOptions:
-        """Return the generation options for the persona."""
+        """Return the generation options for the persona. Raises UsageError as `check_options` does."""
+
+    def check_options(self, layered: LayeredOptions) -> None:
+        """Raise UsageError if the current model does not support an option that is set."""
 
     def model_names(self) -> Mapping[str, str]:
         """Return a one-line description of each installed model, by name."""
@@ -189,11 +192,12 @@ class ReplState:
 
     def remarks(self) -> tuple[str, ...]:
         """Return short remarks on settings that differ from the default."""
+        store = self.session.recorder.store  # in memory after the disk has failed
         remarks = {
+            "not saved": self.host.is_saving_disabled or (store is not None and store.file is None),
             f"{pluralize(len(self.attached), 'file')} attached": bool(self.attached),
             "Alt-Enter sends": self.multiline,
             "plain": self.plain,
-            "not saved": self.host.is_saving_disabled,
         }
         return tuple(remark for remark, applies in remarks.items() if applies)
 

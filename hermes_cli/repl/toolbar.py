@@ -45,13 +45,13 @@ def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
     else:
         parts.append(("class:toolbar", facts.model))
     parts.append(("class:toolbar", facts.persona))
+    parts += [("class:toolbar", remark) for remark in facts.remarks]
     if facts.used is not None and facts.size:
         share = facts.used / facts.size
         style = "hot" if share >= HOT else "warm" if share >= WARM else ""
         parts.append((f"class:toolbar.{style}".rstrip("."), f"{facts.used:,} of {facts.size:,} tokens"))
     if facts.speed is not None:
         parts.append(("class:toolbar", f"{facts.speed:.0f} tok/s"))
-    parts += [("class:toolbar", remark) for remark in facts.remarks]
     return _fitted(parts, width)
 
 

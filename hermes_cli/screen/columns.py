@@ -11,6 +11,8 @@ from hermes_cli.screen.cells import cell_count
 from hermes_cli.screen.sanitize import sanitize_line
 
 MAX_CELL = 300
+STACKED_INDENT = 4
+"""The indentation of the other cells below the first cell, if the columns are wider than the terminal."""
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
@@ -26,22 +28,34 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "") -> str:
     )
 
 
-def fitted(text: str, width: int) -> str:
+def fitted(text: str, width: int, *, is_table: bool = False) -> str:
     """Return the lines wrapped between words at `width`, with each line's indentation preserved.
 
     If a wrapped line is laid out in columns, its continuation lines are indented to the start of the last
-    column that begins in the left half of `width`.
+    column that begins in the left half of `width`. If there is none in a table, the first cell has a line of
+    its own.
     """
-    return "\n".join(_fitted(line, width) for line in text.split("\n"))
+    return "\n".join(_fitted(line, width, is_table=is_table) for line in text.split("\n"))
 
 
-def _fitted(line: str, width: int) -> str:
+def _fitted(line: str, width: int, *, is_table: bool) -> str:
     if cell_count(line) <= width:
         return line
+    margin = len(line) - len(line.lstrip())
+    gaps = [found for found in re.finditer(r" {2,}", line) if found.start()]
+    column_starts = [gap.end() for gap in gaps if gap.end() <= width // 2]
+    if is_table and gaps and not column_starts:
+        rest = re.sub(" {2,}", "  ", line[gaps[0].end() :])
+        indent = margin + STACKED_INDENT
+        return f"{line[: gaps[0].start()]}\n{_wrapped(' ' * indent + rest, width, indent)}"
+    return _wrapped(line, width, column_starts[-1] if column_starts else margin)
+
+
+def _wrapped(line: str, width: int, indent_size: int) -> str:
+    """Return the line wrapped at `width`; continuation lines are indented by `indent_size`."""
     import textwrap
 
-    column_starts = [found.end() for found in re.finditer(r" {2,}", line) if found.end() <= width // 2]
-    indent = " " * (column_starts[-1] if column_starts else len(line) - len(line.lstrip()))
+    indent = " " * indent_size
     head = line[: len(indent)]
     rows = textwrap.wrap(
         line[len(indent) :],

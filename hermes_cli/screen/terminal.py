@@ -77,6 +77,11 @@ class Terminal:
         """Whether the user types at a terminal and reads the answer there."""
         return self.stdin_is_tty and self.stdout_is_tty
 
+    @property
+    def asks(self) -> bool:
+        """Whether the user can answer a question: standard input and standard error are terminals."""
+        return self.stdin_is_tty and self.stderr_is_tty
+
     def size(self) -> tuple[int, int]:
         """Return the current columns and rows of the terminal on standard output, or 80 and 24."""
         try:
@@ -131,16 +136,35 @@ class Terminal:
         """Print requested information on standard error, sanitized and without wrapping."""
         self._say(text, "", fit=False)
 
-    def rows(self, text: str) -> None:
-        """Print rows in columns on standard error, sanitized."""
+    def prose(self, text: str) -> None:
+        """Print requested text on standard error, sanitized, and wrapped between words."""
         self._say(text, "")
 
-    def ask(self, question: str) -> str:
-        """Ask a question on standard error, and return the typed line; it is empty at the end of input."""
+    def rows(self, text: str) -> None:
+        """Print rows in columns on standard error, sanitized. A narrow terminal shows each row as several."""
+        self._say(fitted(text, self.size()[0], is_table=True) if self.stderr_is_tty else text, "")
+
+    def write_rows(self, text: str) -> None:
+        """Write rows in columns to standard output; at a terminal as `rows` prints them."""
+        self.write((fitted(text, self.size()[0], is_table=True) if self.stdout_is_tty else text) + "\n")
+
+    def ask(self, question: str, *, discard_typed: bool = False) -> str:
+        """Ask a question on standard error, and return the typed line; it is empty at the end of input.
+
+        With `discard_typed`, the lines that were typed before the question do not answer it.
+        """
         with self.typing(shown=True):
-            self.stderr.write(question)
-            self.stderr.flush()
+            if discard_typed and self.stdin_is_tty:
+                import termios
+
+                termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
+            self.prompt(question)
             return self.stdin.readline().decode("utf-8", "replace")
+
+    def prompt(self, text: str) -> None:
+        """Print a question or a prompt on standard error; the user types in the same row."""
+        self.stderr.write(text)
+        self.stderr.flush()
 
     def print_speaker(self, name: str) -> None:
         """Write the speaker's name on the line above a turn."""
@@ -170,8 +194,8 @@ class Terminal:
     def typing(self, *, shown: bool) -> Iterator[None]:
         """Echo keys and read them line by line; if not `shown`, keep them unechoed for the next prompt.
 
-        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J, and
-        the terminal marks pastes.
+        If not `shown`, Enter stays a carriage return, because prompt_toolkit reads a newline as Ctrl-J,
+        Ctrl-C does not discard the keys, and the terminal marks pastes.
         """
         if not self.stdin_is_tty:
             yield
@@ -183,7 +207,7 @@ class Terminal:
         modes = [*before]
         local, translate = termios.ECHO | termios.ICANON, termios.ICRNL
         modes[0] = modes[0] | translate if shown else modes[0] & ~translate
-        modes[3] = modes[3] | local if shown else modes[3] & ~local
+        modes[3] = modes[3] | local if shown else modes[3] & ~local | termios.NOFLSH
 
         def apply(*_: object) -> None:
             with suppress(OSError, termios.error):  # SIGCONT also arrives when the terminal hangs up

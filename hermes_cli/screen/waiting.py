@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from hermes_cli.screen.cells import cut
+from hermes_cli.screen.cells import cell_count, cut
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import DIM, RESET, Terminal
 
@@ -35,7 +35,8 @@ class _Spinner(threading.Thread):
         self._terminal = terminal
         self._text = text
         self._over = threading.Event()
-        self._shown = False
+        self._cells = 0
+        """The width of the line on the screen."""
 
     def run(self) -> None:
         """Draw one frame after another."""
@@ -44,17 +45,22 @@ class _Spinner(threading.Thread):
             width = self._terminal.size()[0]
             text = sanitize_line(self._text(), MAX_CHARACTERS)
             line = cut(f"{FRAMES[frame % len(FRAMES)]} {text}", max(2, width - 1))
-            self._write(f"\r{DIM}{line}{RESET}\x1b[K")
-            self._shown, delay, frame = True, FRAME_S, frame + 1
+            self._write(f"{self._back()}\r{DIM}{line}{RESET}\x1b[K")
+            self._cells, delay, frame = cell_count(line), FRAME_S, frame + 1
 
     def stop(self) -> None:
         """Stop the spinner, and clear its line."""
         self._over.set()
         if self.is_alive():
             self.join()
-        if self._shown:
-            self._write("\r\x1b[K")
-            self._shown = False
+        if self._cells:
+            self._write(f"{self._back()}\r\x1b[K")
+            self._cells = 0
+
+    def _back(self) -> str:
+        """Return the output that erases the extra rows of the line if the terminal has become narrower."""
+        rows = -(-self._cells // max(1, self._terminal.size()[0])) if self._terminal.reflows else 1
+        return f"\x1b[{rows - 1}A\r\x1b[J" if rows > 1 else ""
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # standard error is closed

@@ -167,6 +167,29 @@ def test_a_store_that_fails_is_reported_once_and_the_chat_works(store: Store) ->
     assert len(failures) == 1
 
 
+def test_stopping_after_a_failure_counts_the_messages_on_disk(tmp_path: Path, store: Store) -> None:
+    """The later messages, which are in memory only, are not counted; the part on disk can still be found."""
+    failing = Store(tmp_path / "conversations.db")
+    session = new_session(failing, "A", "B", "C")
+    send(session, "1")
+    failing.close()
+    send(session, "2")
+    assert len(stored_turns(store)) == 2
+    on_disk = session.recorder.left_on_disk
+    assert session.stop_saving() == 2
+    assert session.recorder.left_on_disk == on_disk == (failing, 1)
+    session.clear()
+    assert session.stop_saving() == 0
+
+
+def test_stopping_after_the_first_write_failed_counts_nothing(store: Store) -> None:
+    """No message of the conversation is on disk."""
+    session = new_session(store, "A")
+    store.close()
+    send(session, "1")
+    assert session.stop_saving() == 0
+
+
 def test_a_conversation_is_locked_from_its_creation_on(store: Store) -> None:
     """A conversation is locked from its creation until the session leaves it with `clear`."""
     number = store.begin(

@@ -130,7 +130,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
         ["--temperature", "9", "x"],
         b"",
         2,
-        "--temperature: temperature is 9.0; it can be 0 to 5",
+        "--temperature: temperature cannot be 9; it can be 0 to 5",
     ),
     "temperature no number": (["--temperature", "hot", "x"], b"", 2, "takes a number, not 'hot'"),
     "temperature nan": (["--temperature", "nan", "x"], b"", 2, "temperature"),

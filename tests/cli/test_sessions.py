@@ -157,7 +157,9 @@ def test_prune_removes_old_conversations(home: Env, tmp_path: Path, store: Store
     assert [conversation.title for conversation in store(home).conversations()] == ["new", "my own"]
     assert hermes("sessions", "prune", "--days", "30", "--yes", "--named", env=home).code == 0
     assert [conversation.title for conversation in store(home).conversations()] == ["new"]
-    assert "no conversation is older" in hermes("sessions", "prune", "--days", "1", env=home).stderr
+    assert (
+        "no conversation is older than 1 day\n" in hermes("sessions", "prune", "--days", "1", env=home).stderr
+    )
 
 
 def test_rm_refuses_a_conversation_open_in_another_window(home: Env, tmp_path: Path, store: StoreOf) -> None:

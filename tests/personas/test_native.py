@@ -200,7 +200,7 @@ def test_a_large_lorebook_is_read() -> None:
         ('system = "x"\n[[examples]]\nuser = "a"', "examples 1 has no 'assistant'"),
         ('system = "x"\n[[examples]]\nuser = "a"\nassitant = "b"', "did you mean 'assistant'?"),
         ('system = "x"\noptions = 3', "'options' is a number"),
-        ('system = "x"\n[options]\ntemperature = 9', "temperature is 9; it can be 0 to 5"),
+        ('system = "x"\n[options]\ntemperature = 9', "temperature cannot be 9; it can be 0 to 5"),
         ('system = "x"\n[options]\ntemprature = 1', "did you mean 'temperature'?"),
         ('system = "x"\n[options]\ntop_p = "high"', "top_p takes a number"),
         ('system = "x"\n[options]\ntop_p = nan', "top_p"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import UsageError
 from hermes_cli.repl import line_reader
-from hermes_cli.repl.line_reader import LineReader, block_content, is_open_block
+from hermes_cli.repl.line_reader import CONTINUATION, PROMPT, Line, LineReader, block_content, is_open_block
 
 inside = st.text('ab" \t\n/é', max_size=12)
 
@@ -92,3 +92,46 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         reader.read()
     assert reader.read() is None
     assert stdin.tell() < len(stdin.getvalue())
+
+
+def test_a_block_in_a_pipe_is_one_turn() -> None:
+    """Commands and empty lines inside it are text; a line that closes its own block is one turn too."""
+    prompts: list[str] = []
+    stdin = io.BytesIO(b'one\n"""two\n/exit\n\n  three """ \n"""four"""\nfive"""\n')
+    reader = LineReader(stdin, prompts.append)
+    assert [*iter(reader.read, None)] == [
+        Line("one"),
+        Line("two\n/exit\n\n  three ", verbatim=True),
+        Line("four", verbatim=True),
+        Line('five"""'),
+    ]
+    assert prompts == [PROMPT, PROMPT, *[CONTINUATION] * 3, PROMPT, PROMPT, PROMPT]
+
+
+def test_a_block_that_is_not_closed_is_refused() -> None:
+    """No part of it is a turn."""
+    reader = LineReader(io.BytesIO(b'one\n"""two\nthree\n'))
+    assert reader.read() == Line("one")
+    with pytest.raises(UsageError, match="the block that begins in line 2 is not closed"):
+        reader.read()
+    assert reader.read() is None
+
+
+def test_no_line_of_a_block_with_invalid_text_is_a_turn() -> None:
+    """The next turn is the line below the block."""
+    reader = LineReader(io.BytesIO(b'"""a\n\xff\n/exit\n"""\nnext\n'))
+    with pytest.raises(UsageError, match="the block from line 1 to 4 is not UTF-8"):
+        reader.read()
+    assert reader.read() == Line("next")
+
+
+def test_a_block_without_an_end_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size is limited as that of a line is."""
+    monkeypatch.setattr(line_reader, "MAX_BYTES", 9)
+    monkeypatch.setattr("hermes_cli.chat.input_text.MAX_BYTES", 9)
+    stdin = io.BytesIO(b'"""a\n' + b"b\n" * 100)
+    reader = LineReader(stdin)
+    with pytest.raises(UsageError, match="the block from line 1 is larger than"):
+        reader.read()
+    assert reader.read() is None
+    assert stdin.tell() < 20

@@ -104,7 +104,61 @@ def test_set_changes_an_option_and_lists_its_source(home: Env, tmp_path: Path) -
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("max_tokens  "))
     assert row.split() == ["max_tokens", "2", "1", "to", "10,000,000", "/set"]
     assert "no option 'nonsense'" in result.stderr
-    assert "top_p is 7.0; it can be 0 to 1" in result.stderr
+    assert "top_p cannot be 7; it can be 0 to 1" in result.stderr
+
+
+def test_set_without_a_value_shows_the_current_one(home: Env, tmp_path: Path) -> None:
+    """Its source and its range are shown too."""
+    result = chat(
+        home, tmp_path, "/set temperature\n/set parameter temperature 0.5\n/set temperature\n/set ban\n"
+    )
+    assert "temperature = 0.8 (default); it can be 0 to 5. Sampling temperature" in result.stderr
+    assert "temperature = 0.5 (/set); it can be 0 to 5. Sampling temperature" in result.stderr
+    assert "ban = none (default); it takes text." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/load x", "/resume continues a conversation, and /model switches the model"),
+        ("/save x", "/title names one, and /export writes a file"),
+        ("/set num_ctx 4096", "'hermes chat -c --context N' continues this conversation"),
+        ("/set context 4096", "'hermes chat -c --context N' continues this conversation"),
+        ("/context 4096", "'hermes chat -c --context N' continues this conversation"),
+        ("/set system Be brief.", "Changed the system prompt."),
+        ("/goto", "/goto takes the number of a message\n  /tree shows the numbers"),
+        ("/forget now", "/forget does not take 'now'"),
+    ],
+)
+def test_spellings_of_other_programs_work_or_print_a_hint(
+    home: Env, tmp_path: Path, line: str, words: str
+) -> None:
+    """The hint names the command that does it."""
+    assert words in chat(home, tmp_path, f"{line}\n").stderr
+
+
+def test_q_ends_the_chat_and_a_bare_exit_in_a_pipe_is_a_message(home: Env, tmp_path: Path) -> None:
+    """In a pipe, each line without a slash is a message."""
+    result = chat(home, tmp_path, "exit\n/q\nhi\n", {"text": "1"}, {"text": "2"})
+    assert result.stdout == b"1\n"
+
+
+def test_a_line_that_begins_with_a_path_is_sent(home: Env, tmp_path: Path) -> None:
+    """It is sent unchanged."""
+    result = chat(home, tmp_path, "/usr/bin/foo: failed\n/show prompt\n", {"text": "1"})
+    assert "user\n/usr/bin/foo: failed<|im_end|>" in result.stderr
+
+
+def test_a_block_in_a_pipe_is_sent_as_one_message(home: Env, tmp_path: Path) -> None:
+    """Its lines are neither commands nor turns."""
+    result = chat(home, tmp_path, '"""one\n/exit\nthree"""\n/show prompt\n', {"text": "1"})
+    assert result.stdout == b"1\n"
+    assert "user\none\n/exit\nthree<|im_end|>" in result.stderr
+
+
+def test_help_lists_the_aliases(home: Env, tmp_path: Path) -> None:
+    """They follow the description of the command."""
+    assert "Ctrl-D does the same. Also /quit, /bye, /q.\n" in chat(home, tmp_path, "/help\n").stderr
 
 
 def test_set_default_restores_the_value_of_the_flag(home: Env, tmp_path: Path) -> None:
@@ -113,6 +167,28 @@ def test_set_default_restores_the_value_of_the_flag(home: Env, tmp_path: Path) -
     row = next(line for line in result.stderr.splitlines() if line.strip().startswith("top_k  "))
     assert row.split()[1] == "9"
     assert row.endswith("command line")
+
+
+def test_an_option_that_the_engine_does_not_support_is_refused(home: Env, tmp_path: Path) -> None:
+    """`/set ban`, `/persona` and `/model` change nothing then, and the next message is answered."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config" / "personas"
+    folder.mkdir(parents=True)
+    (folder / "ed.toml").write_text('name = "Ed"\nsystem = "x"\n[options]\nban = ["foo"]\n')
+    result = chat(home, tmp_path, "/set ban foo\n/persona ed\nhi\n/show\n", {"text": "1"})
+    assert (result.code, result.stdout) == (2, b"1\n")
+    assert "the scripted engine does not support 'ban' (/set)" in result.stderr
+    assert "the scripted engine does not support 'ban' (persona ed)" in result.stderr
+    assert "  persona  Hermes 2 (default; " in result.stderr
+
+
+def test_an_unsupported_option_in_the_config_is_refused_at_the_start(home: Env, tmp_path: Path) -> None:
+    """The message names the config file."""
+    config = Path(home["OPENHERMES_HOME"]) / "config"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text('[options]\nban = ["foo"]\n')
+    result = chat(home, tmp_path, "hi\n", {"text": "1"})
+    assert (result.code, result.stdout) == (2, b"")
+    assert "the scripted engine does not support 'ban' (config file)" in result.stderr
 
 
 def test_persona_starts_a_new_conversation_with_its_greeting(home: Env, tmp_path: Path) -> None:
@@ -170,6 +246,16 @@ def test_show_prints_the_source_of_each_value(home: Env, tmp_path: Path) -> None
     assert any(row.startswith("persona  Hermes 2 (default; ") for row in rows)
     assert any(row.startswith("persona  Marguerite (/persona; ") for row in rows), rows
     assert any(row.startswith("top_k") and row.endswith("environment") for row in rows)
+
+
+def test_show_and_context_count_the_same_tokens(home: Env, tmp_path: Path) -> None:
+    """The turns of `/show` are the visible turns of the conversation."""
+    result = chat(home, tmp_path, "hi\n/show\n/context\n", {"text": "yo"})
+    shown = re.search(r"^  context +(\d+) of 800 tokens, 1 turn$", result.stderr, re.MULTILINE)
+    total = re.search(r"^  total +(\d+)  of 800 tokens$", result.stderr, re.MULTILINE)
+    assert shown
+    assert total
+    assert shown[1] == total[1]
 
 
 @pytest.mark.parametrize("command", ["/show nonsense", "/set temperature", "/model", "/show"])

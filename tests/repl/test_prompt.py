@@ -159,6 +159,14 @@ def test_a_slash_in_a_block_or_after_a_space_is_no_command(user: User) -> None:
     assert texts == ["/exit", "A1", "//x", "A2", " /exit", "A3"]
 
 
+@pytest.mark.parametrize("word", ["exit", "Quit"])
+def test_a_bare_exit_ends_the_chat(user: User, word: str) -> None:
+    """In a sentence, in a block or after a space it is a message."""
+    user.keys.send_text(f'exit now\r"""exit"""\r {word}\r{word}\rnever\r')
+    assert Loop(user.state, user.reader, user.printer).run() == 0
+    assert [m.text for m in user.session.conversation][::2] == ["exit now", "exit", f" {word}"]
+
+
 def test_multiline_swaps_enter_and_alt_enter(user: User) -> None:
     """With multiline on, Alt-Enter sends and Enter starts a line, except that Enter sends a command."""
     user.state.multiline = True
@@ -208,6 +216,18 @@ def test_ctrl_c_on_an_empty_line_removes_the_attached_files(user: User) -> None:
     assert user.state.attached == []
     assert "the attached files were removed" in user.err.getvalue()
     assert "Press Ctrl-D or type /exit to leave." in user.err.getvalue()
+
+
+@pytest.mark.parametrize("typed", ["{} summarize", '"""{} summarize"""', "/usr/bin/foo: {}", "//{}"])
+def test_an_unsent_line_comes_back_as_it_was(user: User, typed: str) -> None:
+    """Its long pastes are folded as before, and the line is sent in full."""
+    line = user.types(typed.format(pasted(LONG)) + "\r")
+    assert line is not None
+    shown = line if line.verbatim or not line.text.startswith("//") else Line(line.text[1:])
+    user.state.suggest(shown.text)
+    assert user.types("\r") == line
+    assert user.line == typed.format(MARK)
+    assert user.types(f"{MARK}\r") == Line(MARK), "a mark of an earlier line is plain text"
 
 
 def test_ctrl_c_cancels_an_edit(user: User) -> None:

@@ -1,5 +1,7 @@
 """The toolbar: one line, never wider than the terminal, with the most important facts first."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +34,7 @@ def style(facts: Facts, word: str) -> str:
 
 def test_the_toolbar_shows_all_facts() -> None:
     """These are the model, the persona, the used tokens, the speed and the remarks."""
-    assert text(FACTS) == "OpenHermes-2 q4_k_m · Hermes 2 · 1,234 of 4,096 tokens · 42 tok/s · plain"
+    assert text(FACTS) == "OpenHermes-2 q4_k_m · Hermes 2 · plain · 1,234 of 4,096 tokens · 42 tok/s"
 
 
 @pytest.mark.parametrize("width", [0, 1, 20, NARROW - 1])
@@ -113,3 +115,9 @@ def test_a_model_that_could_not_be_loaded_is_shown_first() -> None:
     facts = Facts("m", "p", loading="m q4", failed="no model; /model NAME loads one")
     assert text(facts, NARROW) == "no model; /model NAME loads one · p"
     assert style(facts, "no model") == "class:toolbar.hot"
+
+
+def test_a_remark_is_shown_before_the_counts() -> None:
+    """In a terminal of 80 columns, a long model name leaves room for it."""
+    named = Facts("openhermes-2.5-mistral-7b 4-bit NF4", "Hermes 2", used=1234, size=4096, speed=41.6)
+    assert "not saved" in text(dataclasses.replace(named, remarks=("not saved",)), 80)

@@ -2,15 +2,17 @@
 
 import http.server
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from hermes_cli.repl import command_table
 from tests.run_hermes import script
-from tests.terminal.screen import PROMPT, Terminal, at_the_prompt
+from tests.terminal.screen import PATIENCE_S, PROMPT, Terminal, at_the_prompt
 
 Env = Mapping[str, str]
 
@@ -203,6 +205,12 @@ def test_forget_removes_typed_lines_from_the_history(home: Env, tmp_path: Path) 
         term.type("marmalade\r")
         term.expect(r"One\.\n\n>")
         term.type("/forget\r")
+        term.expect(r"permanently\? \[y/N\]")
+        term.type("\r")
+        term.expect(r"nothing was deleted\)\n>")
+        term.type("/forget\r")
+        term.expect(r"deleted\)[^?]*permanently\? \[y/N\]")
+        term.type("y\r")
         term.expect("started a new one")
         term.type("harmless\r")
         term.expect(r"Two\.\n\n>")
@@ -212,6 +220,28 @@ def test_forget_removes_typed_lines_from_the_history(home: Env, tmp_path: Path) 
         assert term.leave() == 0
     files = [p for p in Path(home["HOME"]).rglob("*") if p.is_file()]
     assert not any(b"marmalade" in p.read_bytes() for p in files)
+
+
+def test_a_chat_with_its_answers_in_a_file_shows_the_prompt(home: Env, tmp_path: Path) -> None:
+    """The header and the prompt are on standard error, and only the answers are in the file."""
+    out, model = tmp_path / "out", script(tmp_path, {"text": "One."}, {"text": "Two."})
+    command = 'exec "$0" -m hermes_cli chat -m "$1" > "$2"'
+    env = {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **home}
+    child = pexpect.spawn(
+        "/bin/sh", ["-c", command, sys.executable, model, str(out)], env=env, timeout=PATIENCE_S
+    )
+    child.expect("/help.*> $")
+    child.sendline("hi")
+    child.expect("\r\n> $")
+    child.sendline('"""two')
+    child.expect("\r\n[.] $")
+    child.sendline('lines"""')
+    child.expect("\r\n> $")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert out.read_text() == "One.\nTwo.\n"
 
 
 def test_no_file_is_written_with_no_log(home: Env, tmp_path: Path) -> None:
@@ -258,11 +288,11 @@ def test_every_command_runs_without_a_traceback(home: Env, tmp_path: Path) -> No
         term.type("one\r")
         term.expect(r"Hermes 2\nanswer\n\n>")
         count = 0
+        arguments = {"export": f"{tmp_path}/out.md", "goto": "1", "search": "one", "forget": "--yes"}
         for command in command_table.COMMANDS:
             if command.name in {"exit", "edit"}:
                 continue
-            argument = {"export": f" {tmp_path}/out.md", "goto": " 1", "search": " one"}.get(command.name, "")
-            term.type(f"/{command.name}{argument}\r")
+            term.type(f"/{command.name} {arguments.get(command.name, '')}".rstrip() + "\r")
             count += 1
             term.expect(rf"^> /{command.name}[^\n]*\n(?:[^\n]*\n)*?>(?: |$)")
         term.type("\x04")

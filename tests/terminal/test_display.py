@@ -106,37 +106,74 @@ def test_a_resize_in_mid_answer_duplicates_no_word(home: Env, tmp_path: Path) ->
         assert all(word in text for word in words[75:])
 
 
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which reflows rows")
-def test_a_resize_in_mid_answer_loses_no_word(home: Env, tmp_path: Path) -> None:
-    """After resizes in mid-answer in tmux, which reflows rows, each word is there exactly once."""
-    words = [f"word{n:03}" for n in range(200)]
-    model = script(tmp_path, {"text": " ".join(words) + "\n\nThe end.", "delay": 0.004})
-    socket = str(tmp_path / "tmux")
+class Tmux:
+    """A chat in a window of tmux, which reflows rows."""
 
-    def tmux(*arguments: str) -> str:
-        command = ["tmux", "-f", "/dev/null", "-S", socket, *arguments]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, **home}
-        ).stdout
+    def __init__(self, model: str, home: Env, tmp_path: Path) -> None:
+        self._socket = str(tmp_path / "tmux")
+        self._env = {**os.environ, **home}
+        chat = f"{sys.executable} -m hermes_cli chat -m {model}"
+        self.run("new-session", "-d", "-s", "chat", "-x", "100", "-y", "30", chat)
 
-    def wait_for(word: str) -> str:
+    def run(self, *arguments: str) -> str:
+        """Run a command of tmux, and return its output."""
+        command = ["tmux", "-f", "/dev/null", "-S", self._socket, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=self._env).stdout
+
+    def wait_for(self, word: str) -> str:
+        """Wait until a word is on the screen or above it, and return the text."""
         end = time.monotonic() + PATIENCE_S
-        while word not in (text := tmux("capture-pane", "-p", "-S", "-", "-t", "chat")):
+        while word not in (text := self.run("capture-pane", "-p", "-S", "-", "-t", "chat")):
             assert time.monotonic() < end, text
         return text
 
-    chat = f"{sys.executable} -m hermes_cli chat -m {model}"
-    tmux("new-session", "-d", "-s", "chat", "-x", "100", "-y", "30", chat)
+    def press(self, *keys: str) -> None:
+        """Press keys."""
+        self.run("send-keys", "-t", "chat", *keys)
+
+    def resize(self, columns: int) -> None:
+        """Change the width of the window."""
+        self.run("resize-window", "-t", "chat", "-x", str(columns), "-y", "30")
+
+
+needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux, which reflows rows")
+
+
+@needs_tmux
+def test_a_resize_in_mid_answer_loses_no_word(home: Env, tmp_path: Path) -> None:
+    """After resizes in mid-answer in tmux, which reflows rows, each word is there exactly once."""
+    words = [f"word{n:03}" for n in range(200)]
+    tmux = Tmux(script(tmp_path, {"text": " ".join(words) + "\n\nThe end.", "delay": 0.004}), home, tmp_path)
     try:
-        wait_for("tokens")
-        tmux("send-keys", "-t", "chat", "Go", "Enter")
+        tmux.wait_for("tokens")
+        tmux.press("Go", "Enter")
         for columns, seen in ((60, 20), (120, 60), (40, 100), (90, 150)):
-            wait_for(words[seen])
-            tmux("resize-window", "-t", "chat", "-x", str(columns), "-y", "30")
-        text = "".join(wait_for("The end.").split())
+            tmux.wait_for(words[seen])
+            tmux.resize(columns)
+        text = "".join(tmux.wait_for("The end.").split())
     finally:
-        tmux("kill-server")
+        tmux.run("kill-server")
     assert {word: text.count(word) for word in words} == dict.fromkeys(words, 1)
+
+
+@needs_tmux
+def test_a_resize_during_the_prefill_leaves_nothing_of_the_status_line(home: Env, tmp_path: Path) -> None:
+    """The status line takes several rows after the window has become narrower."""
+    tmux = Tmux(script(tmp_path, {"text": "late", "prefill": 60.0}), home, tmp_path)
+    try:
+        tmux.wait_for("tokens")
+        tmux.press("Go", "Enter")
+        for columns in (40, 20):
+            tmux.wait_for("reading")
+            tmux.resize(columns)
+            time.sleep(0.3)  # some frames
+        text = tmux.wait_for("reading")
+        tmux.press("C-c")
+        after = tmux.wait_for("(stopped")
+    finally:
+        tmux.run("kill-server")
+    assert text.count("reading") == 1
+    assert "reading" not in after
 
 
 def test_copy_code_writes_the_code_block_to_the_clipboard(home: Env, tmp_path: Path) -> None:

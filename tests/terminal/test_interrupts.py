@@ -29,6 +29,18 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home: Env, tmp_path: Path) -> None
         term.expect("Hermes 2\nfine")
 
 
+@pytest.mark.parametrize("keys", ["\x03", ""])
+def test_text_typed_during_an_answer_is_in_the_next_prompt(home: Env, tmp_path: Path, keys: str) -> None:
+    """Ctrl-C stops the answer and does not discard the text."""
+    turn = ENDLESS_TURN if keys else {"text": "tick " * 20, "delay": 0.01}
+    with at_the_prompt(script(tmp_path, turn), home) as term:
+        term.type("Go\r")
+        term.expect("tick tick")
+        term.type("next words")
+        term.type(keys)
+        term.expect(r"^> next words$")
+
+
 def test_repeated_ctrl_c_stops_the_answer_once(home: Env, tmp_path: Path) -> None:
     """Five times Ctrl-C during an answer stop it, and the chat goes on."""
     with at_the_prompt(script(tmp_path, ENDLESS_TURN, {"text": "fine"}), home) as term:
@@ -158,3 +170,16 @@ def test_an_exception_in_hermes_restores_the_terminal(home: Env, tmp_path: Path)
         assert term.is_cooked()
         assert not term.cursor_hidden
         assert not term.cell("hermes:").italics
+
+
+def test_statistics_report_a_stop_before_the_first_token_once(home: Env, tmp_path: Path) -> None:
+    """The line also has the time and the effect."""
+    turn = {"text": "late", "prefill": 20.0}
+    with at_the_prompt(script(tmp_path, turn), home, "--stats") as term:
+        term.type("Go\r")
+        term.expect("Ctrl-C stops the answer")
+        term.type("\x03")
+        text = term.expect(
+            r"^\(stopped before the first token, after .* s; the conversation is unchanged\)\n> Go"
+        )
+        assert text.count("stopped") == 1

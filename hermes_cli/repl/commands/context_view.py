@@ -1,6 +1,7 @@
 """`/context`: a chart of how the context window is used, and the parts that are left out."""
 
 from hermes_cli.chat.prompt import Prompt
+from hermes_cli.errors import UsageError
 from hermes_cli.repl.state import ReplState
 
 BAR = 30
@@ -8,9 +9,19 @@ BAR = 30
 FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
 
 
-def context(state: ReplState, _argument: str) -> None:
+def context(state: ReplState, argument: str) -> None:
     """Show how the context window is used (`/context`)."""
+    if argument:
+        raise window_error()
     state.show_rows(rows(state.session.assembled()))
+
+
+def window_error() -> UsageError:
+    """Return the error for an attempt to change the size of the context window during a run."""
+    return UsageError(
+        "the size of the context window cannot be changed in a running chat",
+        "'hermes chat -c --context N' continues this conversation with another size",
+    )
 
 
 def rows(prompt: Prompt) -> list[tuple[str, ...]]:

@@ -62,11 +62,11 @@ def resume(state: ReplState, argument: str) -> None:
         if persona
         else PromptSettings(overflow=state.session.prompt_settings.overflow)
     )
+    options = state.host.options_for(persona) if persona else None
     saved_conversations.resume(state.session, found, prompt_settings)
     state.session.recorder.persona = found.persona
-    if persona is not None:
+    if persona is not None and options is not None:
         state.persona, state.persona_from = persona, "/resume"
-        options = state.host.options_for(persona)
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
     state.print_last_turns(2)
 
@@ -101,9 +101,20 @@ def search(state: ReplState, argument: str) -> None:
     state.show_rows(rows, "No message was found.")
 
 
-def forget(state: ReplState, _argument: str) -> None:
-    """Delete this conversation and its lines in the input history, and start a new one (`/forget`)."""
+YES = "--yes"
+
+
+def forget(state: ReplState, argument: str) -> None:
+    """Delete this conversation and its lines in the input history, and start a new one (`/forget`).
+
+    Ask for confirmation unless the argument is YES. Raises UsageError if there is no terminal to ask on.
+    """
+    if argument not in {"", YES}:
+        raise UsageError(f"/forget does not take '{argument}'", f"/forget, or /forget {YES}")
     store, number = state.saved_conversation()
+    if not argument and not _confirms_deletion(state):
+        state.notice("(nothing was deleted)")
+        return
     recorder, conversation = state.session.recorder, store.conversation(number)
     lines = input_history.lines_of(conversation, store.tree(number)) if conversation else set()
     store.remove([number])
@@ -119,6 +130,13 @@ def forget(state: ReplState, _argument: str) -> None:
         for path in kept_aside(store.file):
             state.notice(f"{path}, a damaged database, may still contain this conversation; delete it too.")
     state.greet()
+
+
+def _confirms_deletion(state: ReplState) -> bool:
+    if not state.terminal.asks:
+        raise UsageError("/forget deletes this conversation permanently", f"confirm with /forget {YES}")
+    question = "Delete this conversation permanently? [y/N] "
+    return state.terminal.ask(question, discard_typed=True).strip().lower() in {"y", "yes"}
 
 
 def stop_saving(state: ReplState, _argument: str) -> None:

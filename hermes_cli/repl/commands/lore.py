@@ -73,7 +73,7 @@ def _rows(entries: Sequence[ActiveEntry], remarks: Sequence[str]) -> list[tuple[
             active.entry.title,
             "" if active.key == ALWAYS else f"by {active.key}",
             remark,
-            f"{active.tokens:,} tokens",
+            pluralize(active.tokens, "token"),
         )
         for active, remark in zip(entries, remarks, strict=True)
     ]

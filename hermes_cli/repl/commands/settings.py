@@ -7,6 +7,7 @@ from hermes_cli import options
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
+from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
@@ -27,7 +28,7 @@ def clear(state: ReplState, _argument: str) -> None:
 def system(state: ReplState, argument: str) -> None:
     """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
-        state.show(state.session.conversation.system or "There is no system prompt.")
+        state.terminal.prose(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
@@ -78,17 +79,27 @@ def set_option(state: ReplState, argument: str) -> None:
     if not argument:
         state.show_rows(options_rows(state.session.options))
         return
-    name, _, text = argument.partition(" ")
+    name, _, text = argument.removeprefix("parameter ").strip().partition(" ")  # ollama's spelling
     name, text = name.replace("-", "_"), text.strip()
+    if name == "system":
+        system(state, text)
+        return
+    if name in {"context", "num_ctx"}:
+        raise context_view.window_error()
     if not text and name in FIELDS:
-        state.show(f"{name} takes {FIELDS[name].range_text}. {FIELDS[name].help}")
+        layered, known = state.session.options, FIELDS[name]
+        shown = options.value_text(getattr(layered.options, name))
+        takes = "takes text" if known.kind is str else f"can be {known.range_text}"
+        state.show(f"{name} = {shown} ({layered.source(name)}); it {takes}. {known.help}")
         return
     if text == "default" and name in FIELDS:
         initial = state.host.options_for(state.persona)
         value, source = getattr(initial.options, name), initial.source(name)
     else:
         value, source = _parse(name, text), SET
-    state.session.options = state.session.options.with_layer({name: value}, source)
+    changed = state.session.options.with_layer({name: value}, source)
+    state.host.check_options(changed)
+    state.session.options = changed
     state.notice(f"{name} = {options.value_text(value)}" + (f" ({source})" if source != SET else ""))
 
 
@@ -115,8 +126,8 @@ def show(state: ReplState, argument: str) -> None:
     if argument:
         raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
-    used = session.assembled(EMPTY_TURN).tokens
-    turns = pluralize(sum(message.role is Role.USER for message in session.conversation), "turn")
+    used = session.assembled().tokens  # as /context and the toolbar count
+    turns = pluralize(sum(node.role is Role.USER for node in session.tree.path), "turn")
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",

@@ -75,6 +75,8 @@ def edit(state: ReplState, argument: str) -> None:
 
 def go_to(state: ReplState, argument: str) -> None:
     """Go to any message of the tree (`/goto`)."""
+    if not argument:
+        raise UsageError("/goto takes the number of a message", "/tree shows the numbers")
     state.session.goto(_number(argument, "/goto takes a message's number; /tree shows them"))
     state.print_last_turns(2)
 

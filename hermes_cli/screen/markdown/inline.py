@@ -23,6 +23,8 @@ Extent = tuple[int, int]
 _STYLES = {"em_open": theme.EMPHASIS, "strong_open": theme.STRONG, "s_open": theme.STRUCK}
 _OPEN = re.compile(r"(?<!\w)_+(?=[^\s_])|(?<!\*)\*+(?=[^\s*])|~~(?=[^\s~])|`+|&#?\w*\Z")
 """A marker left in the parsed text that may open markup that is not closed yet."""
+_OPEN_AUTOLINK = re.compile(r"<[^\s<>]*\Z")
+"""The beginning of an address between angle brackets, which are not shown once the address is complete."""
 _UNFINISHED = " *_`~\n"
 _QUOTES = re.compile(r'["“”]')
 _INCOMPLETE_TARGET = re.compile(r"\[[^\[\]]+\]\([^()<>\s]+\Z")
@@ -59,8 +61,8 @@ def render_partial_inline(content: str, references: References, *, speech: bool 
 
 
 def _settled(plain: str, extents: list[Extent]) -> int:
-    found = _OPEN.search(plain)
-    end = min(found.start() if found else len(plain), _open_bracket(plain))
+    opened = (_OPEN.search(plain), _OPEN_AUTOLINK.search(plain))
+    end = min(*(found.start() if found else len(plain) for found in opened), _open_bracket(plain))
     # Markup that begins there may include the closing marker of markup that began before it.
     for begin, extent_end in sorted(extents, reverse=True):
         if begin < end < extent_end:

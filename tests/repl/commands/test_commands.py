@@ -80,10 +80,18 @@ def test_a_command_is_the_text_after_its_mark(text: str, command: str) -> None:
         *("", "help", "//etc", " /help", " !help", "\t.exit", "!!!help", "..exit", "!", ".", "!?", "!Help"),
         *("!clearly", "...", ".5 is a half", "!important", ".net is fine", "! help", ".set\tx"),
         *("!help\nme", ".exit\n", "!set x\nand y"),
+        *(
+            "/usr/bin/foo: failed",
+            "/etc/passwd",
+            "/help/me",
+            "/exit\nand more",
+            "/etc\nis full",
+            "/help\nme\n",
+        ),
     ],
 )
 def test_a_line_that_only_resembles_a_command_is_a_message(text: str) -> None:
-    """Such a line has other marks, an unknown word after `!` or `.`, or several lines."""
+    """Such a line has other marks, an unknown word after `!` or `.`, a path, or several lines."""
     assert command_line(text) is None
 
 

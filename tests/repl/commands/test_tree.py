@@ -88,7 +88,7 @@ def test_a_conversation_is_titled_listed_found_and_deleted(home: Env, tmp_path: 
         "/title my own",
         "/sessions",
         "/search marmalade",
-        "/forget",
+        "/forget --yes",
         "/sessions",
     )
     result = chat(home, tmp_path, *lines)
@@ -152,9 +152,27 @@ def test_nothing_is_written_after_nolog(home: Env, tmp_path: Path) -> None:
 
 def test_forget_after_nolog_deletes_the_saved_turns(home: Env, tmp_path: Path) -> None:
     """The turns before `/nolog` are on the disk."""
-    result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget")
+    result = chat(home, tmp_path, "marmalade", "/nolog", "two", "/forget --yes")
     assert "Deleted this conversation" in result.stderr
     assert b"marmalade" not in Paths.from_environment(home).conversations.read_bytes()
+
+
+def test_forget_in_a_pipe_needs_yes(home: Env, tmp_path: Path) -> None:
+    """Without it, nothing is deleted, and no line is taken for an answer to a question."""
+    result = chat(home, tmp_path, "one", "/forget", "yes")
+    assert (result.code, result.stdout) == (2, b"A1\nA2\n")
+    assert "confirm with /forget --yes" in result.stderr
+    assert visible(home) == ["one", "A1", "yes", "A2"]
+
+
+def test_export_takes_md_for_markdown(home: Env, tmp_path: Path) -> None:
+    """The format does not depend on the name of the file."""
+    chat(
+        home, tmp_path, "one", *(f"/export {name} {tmp_path}/{name}.txt" for name in ("markdown", "md", "MD"))
+    )
+    contents = {(tmp_path / f"{name}.txt").read_bytes() for name in ("markdown", "md", "MD")}
+    assert len(contents) == 1
+    assert b"A1" in contents.pop()
 
 
 def test_export_writes_the_conversation_to_a_private_file(home: Env, tmp_path: Path) -> None:
@@ -233,7 +251,7 @@ def test_an_impossible_command_is_reported(home: Env, tmp_path: Path) -> None:
         "/goto 7",
         "/goto x",
         "/title",
-        "/forget",
+        "/forget --yes",
         "/search",
     )
     result = chat(

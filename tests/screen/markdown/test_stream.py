@@ -134,6 +134,20 @@ def test_commonmark_examples_have_the_same_screen_if_streamed(width: int) -> Non
         assert painted(pieces(text, rng), size, rng) == expected, number
 
 
+@pytest.mark.parametrize("width", [20, 33, 40])
+@pytest.mark.parametrize(
+    "address", ["https://example.org/" + "long/path/" * 8, "a.very.long.name@" + "example." * 9]
+)
+def test_an_address_longer_than_a_row_has_the_same_rows_if_streamed(address: str, width: int) -> None:
+    """The brackets around a complete address are not shown; around anything else, they are."""
+    for text in (
+        f"See <{address}> for more.",
+        f"See the page <{address[:30]}> and\n<{address} so on.",
+        f"<{address}",
+    ):
+        assert texts(streamed(list(text), width)) == texts(render(text, width))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(20))
 def test_random_texts_in_random_pieces_have_the_same_screen(seed: int) -> None:
