@@ -70,11 +70,14 @@ class InstalledModel:
     def is_chatml(self) -> bool:
         """Whether its vocabulary has both ChatML tokens. False for a broken model."""
         contents = self.header or self.checkpoint
-        return contents is not None and contents.is_chatml
+        return contents is not None and contents.chatml_problem is None
 
     @property
     def facts(self) -> ModelFacts:
-        """The facts for a plan. Raises ModelUnavailable if the model is broken or not a language model."""
+        """The facts for a plan.
+
+        Raises ModelUnavailable if the model is broken, is not a language model, or lacks the ChatML tokens.
+        """
         if self.header is not None:
             return facts_of(self.name, self.header)
         if self.checkpoint is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START, looks_like_control
+from hermes_cli.chatml import IM_END, IM_START, looks_like_control, missing_tokens
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
@@ -203,10 +203,13 @@ class GgufHeader:
         return {value for value in values if type(value) is int and 0 <= value < self.vocabulary_size}
 
     @property
-    def is_chatml(self) -> bool:
-        """Whether the vocabulary has both ChatML tokens."""
+    def chatml_problem(self) -> ModelUnavailable | None:
+        """The error if the vocabulary lacks a ChatML token, else None."""
         array = self.metadata.get("tokenizer.ggml.tokens")
-        return isinstance(array, RawArray) and array.contains(IM_START) and array.contains(IM_END)
+        known = [
+            token for token in (IM_START, IM_END) if isinstance(array, RawArray) and array.contains(token)
+        ]
+        return missing_tokens(known)
 
     @cached_property
     def fingerprint(self) -> str:
