@@ -63,14 +63,13 @@ class ContextOverflow(HermesError):  # noqa: N818 - the usual term
 
     exit_code = 65
 
-    def __init__(self, prompt_tokens: int, context_size: int) -> None:
+    def __init__(self, prompt_tokens: int, context_size: int, hint: str = "shorten it") -> None:
         limit = 2 * context_size  # a longer text is not counted completely; see Engine.count_tokens
         length = f"more than {limit:,}" if prompt_tokens > limit else f"{prompt_tokens:,}"
         super().__init__(
             f"the prompt is {length} tokens long and the context window holds {context_size:,}, "
             "which leaves no room for an answer",
-            "shorten it, choose a larger --context or a model that supports one, or drop old turns with "
-            "--on-overflow drop",
+            hint,
         )
         self.prompt_tokens = prompt_tokens
         self.context_size = context_size

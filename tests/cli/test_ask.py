@@ -46,7 +46,7 @@ def test_the_prompt_is_stdin_then_files_then_arguments(home: Env, tmp_path: Path
     (tmp_path / "a.txt").write_text("A\n")
     name = str(tmp_path / "a.txt")
     prompt = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
-    assert prompt == user(f"in\n\n{name}:\nA\n\n\nsum up")
+    assert prompt == user(f"in\n\n{name}:\nA\n\nsum up")
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,42 @@ def test_the_prompt_is_stdin_then_files_then_arguments(home: Env, tmp_path: Path
     [
         (b"a\n", "a"),
         (b"a\n\n", "a\n"),
-        (b" a \r\n", " a \r"),
+        (b" a \r\nb\r\n", " a \r\nb"),
+        (b"\xef\xbb\xbfa", "a"),
         ("e\u0301\ufeff\u200b".encode(), "e\u0301\ufeff\u200b"),
     ],
 )
-def test_stdin_is_used_unchanged(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
-    """Only one newline at its end is removed."""
+def test_stdin_and_files_are_used_unchanged(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
+    """Only one line break at the end and a byte-order mark at the start are removed."""
     assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
+    (tmp_path / "a.txt").write_bytes(stdin)
+    name = str(tmp_path / "a.txt")
+    assert tokens("-f", name, env=home, tmp_path=tmp_path) == user(f"{name}:\n{text}")
 
 
-def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stdin", [b"", b"\n", b" \n\t\n"])
+def test_stdin_without_text_adds_nothing(home: Env, tmp_path: Path, stdin: bytes) -> None:
     """Empty standard input, as in cron, adds nothing to the prompt."""
-    assert tokens("hi", env=home, tmp_path=tmp_path) == user("hi")
+    assert tokens("hi", env=home, tmp_path=tmp_path, stdin=stdin) == user("hi")
+
+
+def test_a_dash_is_standard_input(home: Env, tmp_path: Path) -> None:
+    """It is read once. After the first word of the prompt, a dash is text."""
+    for arguments in (["-", "x"], ["-f", "-", "x"], ["-f", "-", "-", "x"]):
+        assert tokens(*arguments, env=home, tmp_path=tmp_path, stdin=b"in\n") == user("in\n\nx")
+    assert tokens("3", "-", "2", env=home, tmp_path=tmp_path) == user("3 - 2")
+
+
+def test_words_after_f_that_name_files_are_files(home: Env, tmp_path: Path) -> None:
+    """A shell expands `-f *.txt` to one flag and several words. Without -f, a word is text."""
+    one, two = (str(tmp_path / name) for name in ("1.txt", "2.txt"))
+    for path in (one, two):
+        Path(path).write_text("A")
+    model = script(tmp_path)
+    result = hermes("tokens", "--json", "-s", "", "-m", model, "-f", one, two, "x" * 300, env=home)
+    assert prompt_of(result) == user(f"{one}:\nA\n\n{two}:\nA\n\n{'x' * 300}")
+    assert f"read as files, like the names after -f: {two}" in result.stderr
+    assert tokens(two, env=home, tmp_path=tmp_path) == user(two)
 
 
 def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
@@ -110,15 +134,26 @@ def test_an_answer_that_fails_midway_is_printed_and_exits_75(home: Env, tmp_path
 def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tmp_path: Path) -> None:
     """Nothing is printed on standard output."""
     model = script(tmp_path, {"text": "x"}, context_size=100)
-    result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 200)
+    result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 150)
     assert (result.code, result.stdout) == (65, b"")
-    assert "219" in result.stderr
+    assert "169 tokens" in result.stderr
     assert "100" in result.stderr
+    assert result.stderr.endswith("shorten the message; or choose a model with a longer context\n")
+
+
+def test_the_hint_for_a_long_prompt_names_its_files(home: Env, tmp_path: Path) -> None:
+    """They are what the user can shorten."""
+    path = tmp_path / "long.txt"
+    path.write_text("y" * 200)
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-s", "", "-m", model, "-f", str(path), "x", env=home)
+    assert f"send less of {path}; or" in result.stderr
 
 
 BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "no prompt": ([], b"", 2, "prompt is empty"),
     "only a newline": ([], b"\n", 2, "prompt is empty"),
+    "only whitespace": (["  "], b" \n\t", 2, "prompt is empty"),
     "stdin not UTF-8": ([], b"ab\xff", 2, "byte 2 is 0xff"),
     "stdin with NUL": ([], b"ab\0", 2, "NUL character at position 2"),
     "argument not UTF-8": (["\udcff"], b"", 2, "not UTF-8"),
@@ -142,7 +177,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
         ["-m", "starter", "--context", "1", "x"],
         b"",
         2,
-        "use --context 512 or more",
+        "use --context 64 or more",
     ),
     "context too large": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
     "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
@@ -221,10 +256,10 @@ def test_a_toml_file_that_is_slow_to_parse_is_refused(home: Env, tmp_path: Path,
 
 
 def test_an_endless_file_is_refused(home: Env) -> None:
-    """The limit is 64 MiB."""
+    """It is not a regular file."""
     result = hermes("ask", "-f", "/dev/zero", "x", env=home)
     assert result.code == 2
-    assert "larger than 64 MiB" in result.stderr
+    assert "/dev/zero is not a regular file" in result.stderr
 
 
 def test_stats_prints_prefill_and_decode_on_stderr(home: Env, tmp_path: Path) -> None:
