@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, decode
+from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class LineReader:
         self._ended = False
 
     def read(self) -> Line | None:
-        """Return the next line without its newline.
+        """Return the next line without its line break and without a byte-order mark.
 
         Raises UsageError if it is not UTF-8 text, or too long; the rest of the input is then not read.
         """
@@ -38,9 +38,9 @@ class LineReader:
         if not line:
             return None
         self._number += 1
-        where, line = f"line {self._number}", line.removesuffix(b"\n")
+        where, line = f"line {self._number}", line.removesuffix(b"\n").removesuffix(b"\r")
         self._ended = len(line) > MAX_BYTES
-        return Line(decode(check_input_size(line, where), where))
+        return Line(text_of(check_input_size(line, where), where))
 
 
 BLOCK_MARK = '"""'
