@@ -3,6 +3,7 @@
 Broken models are listed too, with the reason.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError, as_hermes_error
 from hermes_cli.models import checkpoint, starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spelling_of
 from hermes_cli.models.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ from hermes_cli.models.gguf.model import GgufHeader, read_header
 from hermes_cli.models.hub import cache, repository
 from hermes_cli.models.hub.file_download import repo_folder
 from hermes_cli.models.links import reject_link, snapshot_of
+from hermes_cli.untrusted.source import is_file
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -102,8 +104,8 @@ def describe_file(
             reject_link(snapshot, str(path.relative_to(snapshot)))
         header = read_header(path)
     except HermesError as error:
-        size = path.stat().st_size if path.is_file() else 0
-        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message)
+        size = path.stat().st_size if os.path.isfile(path) else 0  # noqa: PTH113 - no error without permission
+        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message, error.hint)
     return InstalledModel(name, path, source, repo, header.file_size, WeightFormat.GGUF, header=header)
 
 
@@ -114,12 +116,13 @@ def describe_folder(
 
     The model counts as broken if it is incomplete, is not a language model, or requires custom code.
     """
-    if not (path / "config.json").is_file():
-        return None
     try:
+        if not is_file(path / "config.json"):
+            return None
         found = checkpoint.read(path)
-    except HermesError as error:
-        size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if f.is_file())
+    except (HermesError, PermissionError) as problem:
+        error = as_hermes_error(problem)
+        size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if os.path.isfile(f))  # noqa: PTH113 - no error without permission
         return InstalledModel(
             name, path, source, repo, size, WeightFormat.SAFETENSORS, error.message, error.hint
         )

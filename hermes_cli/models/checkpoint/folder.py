@@ -13,7 +13,7 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.config import DTYPES, Config
-from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object
+from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object, read_start
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 from hermes_cli.models.links import reject_links
 
@@ -182,8 +182,7 @@ def _contents(tokens: Any) -> set[str]:
 
 
 def _from_tokenizer(path: Path) -> Any:
-    with path.open("rb") as file:
-        text = file.read(HEAD).decode("utf-8", errors="replace")
+    text = read_start(path, HEAD).decode("utf-8", errors="replace")
     position = text.find(ADDED_TOKENS)
     if position >= 0:
         begin = len(text) - len(text[position + len(ADDED_TOKENS) :].lstrip())

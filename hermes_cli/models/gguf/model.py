@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hermes_cli.chatml import IM_END, IM_START, looks_like_control, missing_tokens
-from hermes_cli.errors import ModelUnavailable
+from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
 from hermes_cli.models.units import KV_ELEMENT_BYTES
@@ -288,7 +288,8 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
         ) from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise ModelUnavailable(f"{path} cannot be read: {reason}") from None
+        hint = access_hint(problem) if isinstance(problem, OSError) else ""
+        raise ModelUnavailable(f"{path} cannot be read: {reason}", hint) from None
 
 
 def _check_types(metadata: dict[str, Value]) -> None:
