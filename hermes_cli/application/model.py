@@ -1,5 +1,7 @@
 """Selects, downloads and plans models by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +127,30 @@ def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanRep
         return PlanReport(facts, is_installed, error, forms, why)
     advice = gpu_advice.advise(machine, plan, facts, request)
     return PlanReport(facts, is_installed, plan, forms, why, advice)
+
+
+@contextmanager
+def default_notice(runtime: Runtime) -> Iterator[None]:
+    """Print a notice if the default model is another one after the block, which adds a model."""
+    before = _default(runtime)
+    yield
+    after = _default(runtime)
+    if before is not None and after is not None and after.name != before.name:
+        runtime.terminal.notice(
+            sanitize_line(
+                f"the default model was {before.name} and is now {after.name}, because {after.reason}; "
+                "to choose another, set 'model' in the file that 'hermes config path' prints",
+                LONG_LINE,
+            )
+        )
+
+
+def _default(runtime: Runtime) -> Selection | None:
+    """Return the model that is used without -m, or None if there is none or it cannot be used."""
+    try:
+        return None if scripted(runtime, None) else _resolve(runtime, None, hardware.probe(), PlanRequest())
+    except HermesError:
+        return None
 
 
 def best_forms() -> frozenset[str]:

@@ -16,7 +16,7 @@ from hermes_cli.models import checkpoint, starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spelling_of
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
-from hermes_cli.models.gguf.model import GgufHeader, read_header
+from hermes_cli.models.gguf.model import FETCH_AGAIN, GgufHeader, read_header
 from hermes_cli.models.hub import cache, repository
 from hermes_cli.models.hub.file_download import repo_folder
 from hermes_cli.models.links import reject_link, snapshot_of
@@ -104,8 +104,9 @@ def describe_file(
             reject_link(snapshot, str(path.relative_to(snapshot)))
         header = read_header(path)
     except HermesError as error:
+        advice = "" if error.hint == FETCH_AGAIN else error.hint
         size = path.stat().st_size if os.path.isfile(path) else 0  # noqa: PTH113 - no error without permission
-        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message, error.hint)
+        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message, advice)
     return InstalledModel(name, path, source, repo, header.file_size, WeightFormat.GGUF, header=header)
 
 
