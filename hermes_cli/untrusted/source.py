@@ -97,9 +97,18 @@ def decode(data: bytes, source: Source) -> str:
     except UnicodeDecodeError as problem:
         raise source.error(
             f"is not UTF-8: byte {problem.start:,} is 0x{data[problem.start]:02x}",
-            "convert it, for example with: iconv -f latin1 -t utf-8",
+            _decoding_advice(data),
             data.count(b"\n", 0, problem.start) + 1,
         ) from None
+
+
+def _decoding_advice(data: bytes) -> str:
+    """Return the advice for bytes that are not UTF-8: convert text, but not other data."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "convert it with: iconv -f utf-16 -t utf-8"
+    if b"\0" in data:
+        return "it is damaged, or not text"
+    return "convert it, for example with: iconv -f latin1 -t utf-8"
 
 
 def check_text(text: str, source: Source) -> str:

@@ -149,6 +149,14 @@ def test_plan_refuses_a_gguf_without_the_chatml_tokens(home: Env, tmp_path: Path
     assert "its vocabulary has no <|im_start|> and no <|im_end|> token" in result.stderr
 
 
+def test_a_weight_file_is_refused_with_the_advice_to_name_its_folder(home: Env, tmp_path: Path) -> None:
+    """A model is a folder: the weights alone have no tokenizer."""
+    folder = write_checkpoint(tmp_path / "tiny")
+    result = hermes("ask", "-m", str(folder / "model.safetensors"), "hi", env=home)
+    assert result.code == 69
+    assert "name its folder" in result.stderr
+
+
 def test_plan_without_a_name_plans_the_default_model(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """OPENHERMES_MODEL changes the default model."""
     set_hardware(monkeypatch, machine(ram=8))

@@ -260,7 +260,8 @@ def read_header(path: Path) -> GgufHeader:
             _check_types(raw.metadata)
             _check_tensors(raw.metadata, raw.tensors)
         except Malformed as problem:
-            raise ModelUnavailable(f"{path} {problem}", FETCH_AGAIN) from None
+            hint = "name its folder" if path.suffix == ".safetensors" else FETCH_AGAIN
+            raise ModelUnavailable(f"{path} {problem}", hint) from None
     if size < raw.expected_size:
         raise ModelUnavailable(
             f"{path} is truncated: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
