@@ -243,6 +243,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings in the config file, and the generation options in its [options] table."""
     table = toml_parser.read(path, Source(str(path), ConfigError)) if path.exists() else {}
     where = str(path)
+    for key in table:
+        if key in options.FIELDS and key not in PLAIN_SETTINGS:
+            raise ConfigError(
+                f"{where}: {key} belongs in the [options] table", "move it below a line [options]"
+            )
     _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):

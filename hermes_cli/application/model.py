@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
-from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models import gpu_advice, hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
 from hermes_cli.models.download import estimate, size_text
@@ -170,13 +170,20 @@ def scripted(runtime: Runtime, name: str | None) -> ModelChoice | None:
 
 
 def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection | None:
-    return selection.resolve(
-        name,
-        models_dir=runtime.paths.models,
-        hardware=machine,
-        configured=runtime.settings.model,
-        request=request,
-    )
+    configured = runtime.settings.model
+    try:
+        return selection.resolve(
+            name,
+            models_dir=runtime.paths.models,
+            hardware=machine,
+            configured=configured,
+            request=request,
+        )
+    except (ModelUnavailable, UsageError) as error:
+        if name or not configured:
+            raise
+        source = f"the model is set in the {runtime.settings.source('model')}"
+        raise type(error)(error.message, "; ".join(filter(None, (source, error.hint)))) from None
 
 
 def select_model(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:

@@ -278,3 +278,25 @@ def test_loop_guard_ends_an_answer_that_repeats_itself(home: Env, tmp_path: Path
     assert result.stdout == b"la " * 11 + b"\n"
     assert "repeated itself for 30 tokens" in result.stderr
     assert hermes("ask", "--json", "-m", model, "Sing!", env=home).json["finish_reason"] == "loop"
+
+
+def test_the_source_of_a_configured_model_that_does_not_exist_is_named(home: Env) -> None:
+    """It is the environment variable, or the config file."""
+    result = hermes("ask", "hi", env={**home, "OPENHERMES_MODEL": "nope"})
+    assert result.code == 69
+    assert "the model is set in the environment (OPENHERMES_MODEL); " in result.stderr
+    config = Path(home["OPENHERMES_HOME"]) / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('model = "nope"\n')
+    assert "the model is set in the config file; " in hermes("ask", "hi", env=home).stderr
+    assert "the model is set" not in hermes("ask", "-m", "nope", "hi", env=home).stderr
+
+
+def test_an_option_outside_its_table_names_the_table(home: Env) -> None:
+    """The generation options are in [options]."""
+    config = Path(home["OPENHERMES_HOME"]) / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("temperature = 0.4\n")
+    result = hermes("ask", "hi", env=home)
+    assert result.code == 78
+    assert "temperature belongs in the [options] table" in result.stderr
