@@ -101,6 +101,7 @@ def print_answer(
     """Start a session, and print the answer to `prompt`: streamed, all `at_once`, or as one JSON object."""
     check_text(prefill, "--prefill")
     persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
+    session.recorder.question = prompt.question
     terminal = runtime.terminal
     pieces = _pieces(session, prompt, prefill, terminal, streamed=not (as_json or at_once))
     if as_json:

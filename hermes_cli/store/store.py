@@ -79,15 +79,18 @@ class Store(Queries):
         settings: SavedSettings | None = None,
         *,
         title: str = "",
+        question: str = "",
         lock: bool = False,
     ) -> int:
         """Create a conversation with the messages of a tree, and return its id.
 
         If `lock` is true, this process locks it before other processes can see it. The default title is taken
-        from its first user message.
+        from `question`, or else from its first user message.
         """
         tree = tree or Tree()
-        default_title = next((title_of(node.text) for node in tree.nodes if node.role is Role.USER), "")
+        default_title = title_of(question) or next(
+            (title_of(node.text) for node in tree.nodes if node.role is Role.USER), ""
+        )
         new = StoredConversation(
             0, title or default_title, bool(title), persona, tuple(opening), 0, 0, tree.cursor,
             setting=settings or SavedSettings(),

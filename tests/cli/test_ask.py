@@ -300,3 +300,11 @@ def test_an_option_outside_its_table_names_the_table(home: Env) -> None:
     result = hermes("ask", "hi", env=home)
     assert result.code == 78
     assert "temperature belongs in the [options] table" in result.stderr
+
+
+def test_the_title_is_the_question_without_standard_input(home: Env, tmp_path: Path) -> None:
+    """Standard input is often a long text that says nothing about the conversation."""
+    model = script(tmp_path, {"text": "x"})
+    assert hermes("ask", "--log", "-m", model, "Which city?", env=home, stdin=b"data data").code == 0
+    listed = hermes("sessions", "list", env=home).stdout.decode()
+    assert listed.endswith("  Which city?\n")
