@@ -7,7 +7,7 @@ therefore has exactly two control tokens per complete turn, regardless of its co
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -43,6 +43,17 @@ class Segment:
     control: bool
 
 
+def missing_tokens(tokens: Container[str]) -> ModelUnavailable | None:
+    """Return the error for a vocabulary with these tokens, or None if both ChatML tokens are among them."""
+    missing = [token for token in (IM_START, IM_END) if token not in tokens]
+    if not missing:
+        return None
+    return ModelUnavailable(
+        f"the model does not support ChatML: its vocabulary has no {' and no '.join(missing)} token",
+        "choose a ChatML model, such as openhermes-2 or the starter",
+    )
+
+
 class ChatML:
     """Renders conversations with one vocabulary.
 
@@ -63,12 +74,8 @@ class ChatML:
         between_turns: str = "\n",
         end_ids: Iterable[int] = (),
     ) -> None:
-        missing = [token for token in (IM_START, IM_END) if token not in control]
-        if missing:
-            raise ModelUnavailable(
-                f"the model does not support ChatML: its vocabulary has no {' and no '.join(missing)} token",
-                "choose a ChatML model, such as openhermes-2 or the starter",
-            )
+        if problem := missing_tokens(control):
+            raise problem
         self._encode = encode
         self._control_ids = frozenset({*control.values(), *end_ids})
         literals = sorted(filter(None, control), key=len, reverse=True)

@@ -117,9 +117,17 @@ def write_problem(folder: Path) -> str:
             return os.strerror(error.errno or 0)
         if not is_folder:
             return os.strerror(errno.ENOTDIR)
-        is_writable = os.access(path, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids)
-        return "" if is_writable else os.strerror(errno.EACCES)
+        if is_writable(path):
+            return ""
+        is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+        return os.strerror(errno.EROFS if is_read_only else errno.EACCES)
     return ""
+
+
+def is_writable(path: Path) -> bool:
+    """Return whether this process may write a file, or create files in a folder."""
+    mode = os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _setting(default: str | None = None, *choices: str) -> Any:
@@ -235,6 +243,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings in the config file, and the generation options in its [options] table."""
     table = toml_parser.read(path, Source(str(path), ConfigError)) if path.exists() else {}
     where = str(path)
+    for key in table:
+        if key in options.FIELDS and key not in PLAIN_SETTINGS:
+            raise ConfigError(
+                f"{where}: {key} belongs in the [options] table", "move it below a line [options]"
+            )
     _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):

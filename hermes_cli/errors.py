@@ -63,14 +63,13 @@ class ContextOverflow(HermesError):  # noqa: N818 - the usual term
 
     exit_code = 65
 
-    def __init__(self, prompt_tokens: int, context_size: int) -> None:
+    def __init__(self, prompt_tokens: int, context_size: int, hint: str = "shorten it") -> None:
         limit = 2 * context_size  # a longer text is not counted completely; see Engine.count_tokens
         length = f"more than {limit:,}" if prompt_tokens > limit else f"{prompt_tokens:,}"
         super().__init__(
             f"the prompt is {length} tokens long and the context window holds {context_size:,}, "
             "which leaves no room for an answer",
-            "shorten it, choose a larger --context or a model that supports one, or drop old turns with "
-            "--on-overflow drop",
+            hint,
         )
         self.prompt_tokens = prompt_tokens
         self.context_size = context_size
@@ -147,6 +146,13 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0][:300] or type(error).__name__
 
 
+def access_hint(error: OSError, otherwise: str = "") -> str:
+    """Return the hint for a file that cannot be read or written."""
+    return (
+        "check its permissions and those of its folders" if isinstance(error, PermissionError) else otherwise
+    )
+
+
 def as_hermes_error(error: Exception) -> HermesError:
     """Convert an error to a HermesError; a HermesError is returned unchanged."""
     if isinstance(error, HermesError):
@@ -157,7 +163,8 @@ def as_hermes_error(error: Exception) -> HermesError:
         return missing_libraries([library])
     if isinstance(error, OSError):
         kind = ResourcesExhausted if is_disk_full(error) else HermesError
-        return kind(str(error))
+        reason = error.strerror or str(error)
+        return kind(f"{error.filename}: {reason}" if error.filename else reason, access_hint(error))
     return HermesError(
         f"{type(error).__name__}: {error}", "this is a bug in hermes; --debug shows the traceback"
     )

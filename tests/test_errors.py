@@ -26,3 +26,12 @@ def test_an_error_of_hermes_is_returned_unchanged() -> None:
     assert as_hermes_error(error) is error
     assert isinstance(as_hermes_error(ValueError("x")), HermesError)
     assert as_hermes_error(ValueError("x")).message == "ValueError: x"
+
+
+def test_an_error_of_the_system_names_its_file() -> None:
+    """The message has no error number; the hint for a missing permission is to check it."""
+    error = as_hermes_error(PermissionError(errno.EACCES, "Permission denied", "/x/y"))
+    assert error.message == "/x/y: Permission denied"
+    assert "permissions" in error.hint
+    assert as_hermes_error(OSError(errno.EROFS, "Read-only file system", "/x")).hint == ""
+    assert as_hermes_error(OSError("broken")).message == "broken"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import saved_conversations
+from hermes_cli.config import is_writable
 from hermes_cli.errors import StoreDamaged, UsageError
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.store import input_history
@@ -14,6 +15,7 @@ from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.rescue import kept_aside, rescue
 from hermes_cli.store.store import Store
+from hermes_cli.untrusted.source import is_file
 
 DAY_S = 86_400
 
@@ -33,6 +35,18 @@ def open_store(runtime: Runtime) -> Store:
     except StoreDamaged as error:
         _recover(runtime, error.message)
         store = Store(file)
+    runtime.at_exit.callback(store.close)
+    return store
+
+
+def open_store_to_read(runtime: Runtime) -> Store:
+    """Open the store for a command that only reads. It may be on a read-only file system."""
+    file = runtime.paths.conversations
+    with explained(file):
+        can_only_read = is_file(file) and not (is_writable(file.parent) and is_writable(file))
+    if not can_only_read:
+        return open_store(runtime)
+    store = Store(file, read_only=True)
     runtime.at_exit.callback(store.close)
     return store
 

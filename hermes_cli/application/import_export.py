@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hermes_cli.application.conversations import find_conversation, open_store
+from hermes_cli.application.conversations import find_conversation, open_store, open_store_to_read
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import files, registry
@@ -19,7 +19,7 @@ def export_conversations(
 ) -> None:
     """Write the named conversations, or all if no name is given, to a file or standard output."""
     kind = registry.named(format_name) if format_name else registry.by_ending(output) or registry.MARKDOWN
-    store, terminal = open_store(runtime), runtime.terminal
+    store, terminal = open_store_to_read(runtime), runtime.terminal
     chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
     transcripts = [
         Transcript.of(conversation, store.tree(conversation.id))

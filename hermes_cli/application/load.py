@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from hermes_cli.application.model import ModelChoice, choose_model
+from hermes_cli.application.model import ModelChoice, choose_model, default_notice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
@@ -153,7 +153,7 @@ def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str
     if folder.exists():
         raise UsageError(f"{folder} already exists", "remove it, or name another folder with -o")
     require_space(plan.weight_bytes, folder.parent)
-    with loading(runtime.terminal, plan.model) as report:
+    with default_notice(runtime), loading(runtime.terminal, plan.model) as report:
         from hermes_cli.engines.transformers import quantize
 
         before_s, now_s = quantize.quantize(plan, folder, report)

@@ -1,12 +1,14 @@
 """Selects, downloads and plans models by name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.engines.stream_filters import reject_ban
-from hermes_cli.errors import HermesError, ModelUnavailable
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models import gpu_advice, hardware, offer, requirements, selection, starter
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
 from hermes_cli.models.download import estimate, size_text
@@ -135,6 +137,30 @@ def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanRep
     return PlanReport(facts, is_installed, plan, forms, why, advice)
 
 
+@contextmanager
+def default_notice(runtime: Runtime) -> Iterator[None]:
+    """Print a notice if the default model is another one after the block, which adds a model."""
+    before = _default(runtime)
+    yield
+    after = _default(runtime)
+    if before is not None and after is not None and after.name != before.name:
+        runtime.terminal.notice(
+            sanitize_line(
+                f"the default model was {before.name} and is now {after.name}, because {after.reason}; "
+                "to choose another, set 'model' in the file that 'hermes config path' prints",
+                LONG_LINE,
+            )
+        )
+
+
+def _default(runtime: Runtime) -> Selection | None:
+    """Return the model that is used without -m, or None if there is none or it cannot be used."""
+    try:
+        return None if scripted(runtime, None) else _resolve(runtime, None, hardware.probe(), PlanRequest())
+    except HermesError:
+        return None
+
+
 def best_forms() -> frozenset[str]:
     """Return the forms that short names would select on this machine if none were installed."""
     machine = hardware.probe()
@@ -152,13 +178,20 @@ def scripted(runtime: Runtime, name: str | None) -> ModelChoice | None:
 
 
 def _resolve(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection | None:
-    return selection.resolve(
-        name,
-        models_dir=runtime.paths.models,
-        hardware=machine,
-        configured=runtime.settings.model,
-        request=request,
-    )
+    configured = runtime.settings.model
+    try:
+        return selection.resolve(
+            name,
+            models_dir=runtime.paths.models,
+            hardware=machine,
+            configured=configured,
+            request=request,
+        )
+    except (ModelUnavailable, UsageError) as error:
+        if name or not configured:
+            raise
+        source = f"the model is set in the {runtime.settings.source('model')}"
+        raise type(error)(error.message, "; ".join(filter(None, (source, error.hint)))) from None
 
 
 def select_model(runtime: Runtime, name: str | None, machine: Hardware, request: PlanRequest) -> Selection:

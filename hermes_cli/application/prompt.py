@@ -1,9 +1,11 @@
 """A single prompt, for `hermes ask` and `tokens`: reads it, prints its answer, or returns its tokens."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.application.flags import Flags
@@ -11,7 +13,7 @@ from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
-from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, decode, read_file
+from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, read_file, text_of
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, wait_text
@@ -21,32 +23,67 @@ from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.screen.render import Renderer, renderer
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.screen.waiting import waiting
 from hermes_cli.untrusted.deadline import Deadline
 
 QUIET_STDIN_S = 3.0
 """Seconds to wait for the end of standard input before a message explains the wait."""
+REDIRECT = "if there is none, add </dev/null"
 
 
-def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> str:
+STDIN = Path("-")
+"""The name of standard input after -f, and as the first word of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """The text of a prompt, the names of the files in it, and its question, which may be empty."""
+
+    text: str
+    files: tuple[str, ...] = ()
+    question: str = ""
+
+
+def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> PromptText:
     """Return the prompt: standard input, the files, and the words of the argument, joined by blank lines.
 
-    The text is neither stripped nor normalized. Raises UsageError if it is empty, or if a part of it is not
-    UTF-8 text.
+    Standard input is read if it is not a terminal, or if it is requested with `-`. Parts without text are
+    left out. Raises UsageError if none is left, or if a part is not UTF-8 text.
     """
-    parts = [_read_stdin(terminal)] if not terminal.stdin_is_tty else []
-    parts += [read_file(path, "check the name that follows -f") for path in files]
-    parts.append(check_text(" ".join(words), "the prompt"))
-    prompt = "\n\n".join(part for part in parts if part)
+    begins_with_stdin = words[:1] == [str(STDIN)]
+    reads_stdin = begins_with_stdin or STDIN in files or not terminal.stdin_is_tty
+    words, paths = _separate_files(
+        terminal, words[begins_with_stdin:], [path for path in files if path != STDIN]
+    )
+    question = check_text(" ".join(words), "the prompt")
+    parts = [_read_stdin(terminal)] if reads_stdin else []
+    parts += [read_file(path, "check the name that follows -f") for path in paths]
+    prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
     if not prompt:
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
-    return prompt
+    return PromptText(prompt, tuple(map(str, paths)), question)
+
+
+def _separate_files(
+    terminal: Terminal, words: Sequence[str], paths: Sequence[Path]
+) -> tuple[Sequence[str], Sequence[Path]]:
+    """Return the words that are text, and the files.
+
+    If there are files, a word that names an existing one is a file, too: a shell expands `-f *.txt` to a
+    flag with one name, followed by words.
+    """
+    more = [word for word in words if paths and os.path.isfile(word)]  # noqa: PTH113 - accepts any word
+    if not more:
+        return words, paths
+    terminal.notice(f"read as files, like the names after -f: {sanitize_line(', '.join(more))}")
+    return [word for word in words if word not in more], [*paths, *map(Path, more)]
 
 
 def _read_stdin(terminal: Terminal) -> str:
-    notice = "reading standard input; if there is none, add </dev/null"
-    timer = threading.Timer(QUIET_STDIN_S, terminal.notice, [notice])
+    delay, remedy = (0.0, "Ctrl-D ends it") if terminal.stdin_is_tty else (QUIET_STDIN_S, REDIRECT)
+    timer = threading.Timer(delay, terminal.notice, [f"reading standard input; {remedy}"])
     timer.daemon = True
     timer.start()
     try:
@@ -55,17 +92,18 @@ def _read_stdin(terminal: Terminal) -> str:
         raise UsageError(f"standard input cannot be read: {error.strerror}") from None
     finally:
         timer.cancel()
-    return decode(data.removesuffix(b"\n"), "standard input")  # the shell adds this newline
+    return text_of(data, "standard input")
 
 
 def print_answer(
-    runtime: Runtime, flags: Flags, text: str, prefill: str, *, as_json: bool, at_once: bool
+    runtime: Runtime, flags: Flags, prompt: PromptText, prefill: str, *, as_json: bool, at_once: bool
 ) -> None:
-    """Start a session, and print the answer to `text`: streamed, all `at_once`, or as one JSON object."""
+    """Start a session, and print the answer to `prompt`: streamed, all `at_once`, or as one JSON object."""
     check_text(prefill, "--prefill")
     persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
+    session.recorder.question = prompt.question
     terminal = runtime.terminal
-    pieces = _pieces(session, text, prefill, terminal, streamed=not (as_json or at_once))
+    pieces = _pieces(session, prompt, prefill, terminal, streamed=not (as_json or at_once))
     if as_json:
         answer = "".join(pieces)
         if session.last is not None:
@@ -97,7 +135,7 @@ def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> No
 
 
 def _pieces(
-    session: Session, text: str, prefill: str, terminal: Terminal, *, streamed: bool
+    session: Session, prompt: PromptText, prefill: str, terminal: Terminal, *, streamed: bool
 ) -> Iterator[str]:
     """Yield the answer in pieces, beginning with the prefill.
 
@@ -105,7 +143,7 @@ def _pieces(
     """
     activity, started_at, has_begun = wait_text(None), time.monotonic(), False
     with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
-        for chunk in session.send(text, Cancel(), prefill):
+        for chunk in session.send(prompt.text, Cancel(), prefill, prompt.files):
             activity = "writing the answer" if has_begun else wait_text(chunk.progress)
             if chunk.text or chunk.completion is not None:
                 if streamed:

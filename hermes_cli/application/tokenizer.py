@@ -8,10 +8,11 @@ from hermes_cli.application.load import engine_log, open_engine
 from hermes_cli.application.model import scripted, select_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.base import PromptToken
-from hermes_cli.engines.tokenizer_json import has_tokenizer, read_vocabulary
+from hermes_cli.engines.tokenizer_json import read_vocabulary
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.models import hardware, selection
+from hermes_cli.models.checkpoint.folder import has_tokenizer
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.reference import parse
 

@@ -1,10 +1,10 @@
-"""Validates text for the model: UTF-8 without NUL characters. Nothing is stripped or normalized."""
+"""Validates text for the model: UTF-8 without NUL characters. Nothing is normalized."""
 
 from pathlib import Path
 
 from hermes_cli.errors import UsageError
 from hermes_cli.untrusted import source
-from hermes_cli.untrusted.source import Source, check_size, read_bytes
+from hermes_cli.untrusted.source import BOM, Source, check_size, read_bytes
 
 MAX_BYTES = 64 << 20
 """Maximum size of an input: more than any context window can hold, but small enough for memory."""
@@ -13,6 +13,15 @@ MAX_BYTES = 64 << 20
 def decode(data: bytes, where: str) -> str:
     """Decode UTF-8. Raises UsageError with the position of the first invalid byte or NUL."""
     return check_text(source.decode(data, Source(where, UsageError)), where)
+
+
+def text_of(data: bytes, where: str) -> str:
+    """Return the text of a file or stream, without a byte-order mark and the line break at its end.
+
+    Raises the errors of `decode`.
+    """
+    text = decode(data, where).removeprefix(BOM)
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def check_text(text: str, where: str) -> str:
@@ -26,7 +35,7 @@ def read_file(path: Path, hint: str) -> str:
     Raises UsageError if the file is not text, is too large, or cannot be read. `hint` is for a missing file.
     """
     file = Source(str(path), UsageError, missing_hint=hint)
-    return f"{path}:\n{decode(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"
+    return f"{path}:\n{text_of(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"
 
 
 def check_input_size(data: bytes, where: str) -> bytes:

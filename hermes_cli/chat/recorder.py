@@ -28,6 +28,8 @@ class Recorder:
         self.on_failure = on_failure
         self.persona = ""
         self.precision = ""
+        self.question = ""
+        """The part of the first turn that becomes the title, or an empty string for the whole turn."""
         self.conversation: int | None = None
         """The id of the conversation in the store, or None if it is not saved yet."""
         self.left_on_disk: tuple[Store, int] | None = None
@@ -162,7 +164,13 @@ class Recorder:
     def _save(self, store: Store) -> None:
         if self.conversation is None:
             self.conversation = store.begin(
-                self._opening.before, self.persona, self._tree, self._settings, title=self._title, lock=True
+                self._opening.before,
+                self.persona,
+                self._tree,
+                self._settings,
+                title=self._title,
+                question=self.question,
+                lock=True,
             )
             rows = (row.id for row in store.tree(self.conversation))
             self._rows = dict(zip((node.id for node in self._tree.nodes), rows, strict=True))

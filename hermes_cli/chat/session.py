@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 
+from hermes_cli.chat.overflow import overflow_error
 from hermes_cli.chat.prompt import PartKind, Prompt
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary, from_saved, to_saved
@@ -11,7 +12,7 @@ from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.summarize import summarize
 from hermes_cli.engines.background import is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
-from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
+from hermes_cli.errors import Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.store.records import StoredConversation
@@ -53,6 +54,7 @@ class Session:
         self._conversation: tuple[tuple[Node, ...], Opening, Conversation] | None = None
         self._builder: tuple[tuple[object, ...], PromptBuilder] | None = None
         self._reported: set[PartKind]
+        self._files: tuple[str, ...] = ()
         self._deadline: Deadline
         self.restart(opening, deadline=deadline)
 
@@ -67,8 +69,12 @@ class Session:
 
     # Generation
 
-    def send(self, text: str, cancel: Cancel, prefill: str = "") -> Iterator[Chunk]:
+    def send(
+        self, text: str, cancel: Cancel, prefill: str = "", files: Sequence[str] = ()
+    ) -> Iterator[Chunk]:
         """Send a user's turn, and yield the answer. The answer starts with `prefill`, which is not yielded.
+
+        `files` are the names of the files in `text`, for the hint if the prompt does not fit.
 
         The generated text stays in the conversation even if the answer is cancelled or fails, or the iterator
         is closed. If that happens before any text, the user's turn is hidden, so that it can be sent again.
@@ -77,6 +83,7 @@ class Session:
         cursor = self.tree.cursor
         self.tree.append(Message(Role.USER, text), created=time.time())
         self.recorder.save()
+        self._files = tuple(files)
         return self._answer(cancel, Message(Role.ASSISTANT, prefill), cursor)
 
     def edit(self, count: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
@@ -85,7 +92,7 @@ class Session:
         The old turn and those after it stay in the tree. Raises UsageError if there is no such turn, and
         any error that `send` raises.
         """
-        cursor = self.tree.cursor
+        cursor, self._files = self.tree.cursor, ()
         self.tree.edit(count, text, time.time())
         self.recorder.save()
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
@@ -188,15 +195,9 @@ class Session:
     def _assembled(self, conversation: Conversation, deadline: Deadline) -> Prompt:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
-        cache_key = (
-            self.engine,
-            self.opening,
-            self.prompt_settings,
-            self.options.options.max_tokens,
-            summary,
-        )
-        if self._builder is None or self._builder[0] != cache_key:
-            self._builder = cache_key, PromptBuilder(*cache_key, deadline=deadline)
+        key = (self.engine, self.opening, self.prompt_settings, self.options.options.max_tokens, summary)
+        if self._builder is None or self._builder[0] != key:
+            self._builder = key, PromptBuilder(*key, deadline=deadline)
         return self._builder[1].prompt(turns, deadline)
 
     def lore_problems(self) -> dict[str, str]:
@@ -240,7 +241,10 @@ class Session:
         if prompt.skipped:
             self.remarks.append(prompt.skipped)
         if prompt.tokens >= prompt.window:
-            raise ContextOverflow(prompt.tokens, prompt.window)
+            opening, settings = self.opening, self.prompt_settings
+            raise overflow_error(
+                prompt, turns, self.engine, opening=opening, settings=settings, files=self._files
+            )
         return prompt
 
     def _report_left_out(self, prompt: Prompt) -> None:

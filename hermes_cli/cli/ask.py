@@ -16,7 +16,7 @@ Prompt = Annotated[
 ]
 Files = Annotated[
     list[Path] | None,
-    typer.Option("-f", "--file", help="Add a text file to the prompt; repeatable.", metavar="FILE"),
+    typer.Option("-f", "--file", help="Add a text file to the prompt; several may follow.", metavar="FILE"),
 ]
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
@@ -37,7 +37,8 @@ def ask(
 ) -> None:
     """Answer one prompt and exit.
 
-    The prompt is standard input, the files and PROMPT in this order, separated by blank lines.
+    The prompt is standard input, the files and PROMPT in this order, separated by blank lines. - as the first
+    word of PROMPT or after -f is standard input.
     """
     from hermes_cli.application import prompt as prompts
 

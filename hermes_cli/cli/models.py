@@ -61,7 +61,9 @@ def pull(runtime: Runtime, name: Name) -> None:
     """Download a model."""
     from hermes_cli.application import model
 
-    runtime.terminal.write(f"{model.pull(runtime, name)}\n")
+    with model.default_notice(runtime):
+        path = model.pull(runtime, name)
+    runtime.terminal.write(f"{path}\n")
 
 
 @command(app, "show")

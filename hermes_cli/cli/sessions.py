@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from hermes_cli.application import conversations, follow_conversation, import_export
-from hermes_cli.application.conversations import find_conversation, open_store
+from hermes_cli.application.conversations import find_conversation, open_store, open_store_to_read
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.cli.command import Force, Output, command, new_app
@@ -44,7 +44,7 @@ def list_sessions(
             conversation.model,
             conversation.title,
         )
-        for conversation in open_store(runtime).conversations(-1 if everything else SHOWN)
+        for conversation in open_store_to_read(runtime).conversations(-1 if everything else SHOWN)
     ]
     _print_rows(runtime, rows, "there is no conversation yet; 'hermes chat' starts one")
 
@@ -66,7 +66,7 @@ def show(
     ] = False,
 ) -> None:
     """Print a conversation."""
-    store = open_store(runtime)
+    store = open_store_to_read(runtime)
     conversation = find_conversation(store, name)
     title = sanitize_line(conversation.title)
     runtime.terminal.notice(f"{conversation.id} · {when(conversation.created)} · {title}")
@@ -83,7 +83,7 @@ def search(
     """List the messages that contain all of the words."""
     rows = [
         (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
-        for hit in open_store(runtime).search(check_text(" ".join(words), "the search"))
+        for hit in open_store_to_read(runtime).search(check_text(" ".join(words), "the search"))
     ]
     _print_rows(runtime, rows, "no message contains all of these words")
 

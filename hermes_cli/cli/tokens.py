@@ -32,7 +32,7 @@ def tokens(
     """
     from hermes_cli.application.prompt import prompt_tokens, read_prompt
 
-    text = read_prompt(runtime.terminal, prompt or [], files or [])
+    text = read_prompt(runtime.terminal, prompt or [], files or []).text
     token_list = prompt_tokens(runtime, flags, text, prefill)
     if as_json:
         for start in range(0, len(token_list), BATCH):

@@ -62,6 +62,11 @@ class BackgroundEngine:
         self.progress = (done, total)
 
     @property
+    def max_context_size(self) -> int:
+        """The longest context window of the model, or the planned one if the model is not loaded."""
+        return self._engine.max_context_size if self._engine is not None else self.context_size
+
+    @property
     def placement(self) -> Placement | None:
         """The placement of the layers, or None if it is unknown or the model is not loaded."""
         return self._engine.placement if self._engine is not None else None

@@ -140,6 +140,10 @@ class Engine(Protocol):
         """The context window in tokens, which the prompt and the answer share."""
 
     @property
+    def max_context_size(self) -> int:
+        """The longest context window in tokens that the model supports; at least `context_size`."""
+
+    @property
     def placement(self) -> Placement | None:
         """The placement of the model's layers, or None if it is unknown."""
 

@@ -75,7 +75,7 @@ class ScriptedEngine:
 
     def __init__(self, turns: Sequence[ScriptedTurn | str], context_size: int = 4096) -> None:
         self.name = "scripted"
-        self.context_size = context_size
+        self.context_size = self.max_context_size = context_size
         self.placement: Placement | None = None  # it has no layers
         self._turns = [ScriptedTurn(t) if isinstance(t, str) else t for t in turns]
         self._chatml = ChatML(lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted")

@@ -16,10 +16,10 @@ from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.messages import Message
+from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, TOKENIZER, no_tokenizer
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 
-TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
 MAX_BYTES = 64 << 20
 """Maximum size of a tokenizer.json. The largest in use are about 30 MB."""
 MAX_GAP = 1 << 16
@@ -213,11 +213,6 @@ def _repeats_repetition(pattern: str) -> bool:
     return False
 
 
-def has_tokenizer(folder: Path) -> bool:
-    """Return whether `folder` contains a tokenizer that `read_vocabulary` can read."""
-    return any((folder / name).is_file() for name in (TOKENIZER, OLDER_TOKENIZER))
-
-
 def read_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a model folder. Raises ModelUnavailable if no tokenizer can be read."""
     path = folder / TOKENIZER
@@ -250,9 +245,7 @@ def _without_stderr() -> Iterator[None]:
 def _convert_tokenizer(folder: Path) -> str:
     """Convert a tokenizer.model with transformers, and return the contents of its tokenizer.json."""
     if not (folder / OLDER_TOKENIZER).is_file():
-        raise ModelUnavailable(
-            f"{folder} contains neither a tokenizer.json nor a tokenizer.model", "download the model again"
-        )
+        raise no_tokenizer(folder)
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(

@@ -1,5 +1,6 @@
 """Describes one model as rows of text for the user."""
 
+from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
 from hermes_cli.models.gguf.model import GgufHeader
@@ -37,7 +38,7 @@ def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
             "vocabulary",
             f"{len(header.tokens):,} tokens, {header.tokenizer_model} {header.tokenizer_pre}".rstrip(),
         ),
-        ("ChatML", _chatml(known=header.is_chatml)),
+        ("ChatML", _chatml(header.chatml_problem)),
         ("control tokens", " ".join(f"{text}={i}" for text, i in list(control.items())[:8])),
     ]
 
@@ -55,9 +56,9 @@ def _checkpoint_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("vocabulary", f"{config.vocab_size:,} tokens" if config.vocab_size else ""),
         ("weights", f"{len(weights.files)} file{'s' if len(weights.files) != 1 else ''}"),
         ("pickled", "yes: it has no safetensors" if weights.is_pickled else ""),
-        ("ChatML", _chatml(known=checkpoint.is_chatml)),
+        ("ChatML", _chatml(checkpoint.chatml_problem)),
     ]
 
 
-def _chatml(*, known: bool) -> str:
-    return "yes" if known else "no: it lacks <|im_start|> or <|im_end|>"
+def _chatml(problem: ModelUnavailable | None) -> str:
+    return f"no: {problem.message}" if problem else "yes"

@@ -53,7 +53,8 @@ class ModelFacts:
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.
 
-    Raises ModelUnavailable if the file is one part of a split model, or is not a language model.
+    Raises ModelUnavailable if the file is one part of a split model, is not a language model, or lacks the
+    ChatML tokens.
     """
     if header.split_count > 1:
         raise ModelUnavailable(
@@ -66,6 +67,8 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
             f"{header.path} contains {content}, not a language model",
             "choose a ChatML model, such as openhermes-2 or the starter",
         )
+    if header.chatml_problem is not None:
+        raise header.chatml_problem
     return ModelFacts(
         name,
         header.path,
@@ -84,7 +87,12 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
 
 
 def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
-    """Return the facts of a folder of Hugging Face weights."""
+    """Return the facts of a folder of Hugging Face weights.
+
+    Raises ModelUnavailable if it has no tokenizer, or its tokenizer lacks the ChatML tokens.
+    """
+    if checkpoint.chatml_problem is not None:
+        raise checkpoint.chatml_problem
     config, weights = checkpoint.config, checkpoint.weights
     return ModelFacts(
         name=name,

@@ -6,7 +6,7 @@ In the hub's cache, the files of a snapshot are links to the blobs of the same r
 import os
 from pathlib import Path
 
-from hermes_cli.errors import ModelUnavailable, first_line
+from hermes_cli.errors import ModelUnavailable, access_hint, first_line
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 
 SNAPSHOTS, BLOBS = "snapshots", "blobs"
@@ -18,7 +18,8 @@ def reject_links(folder: Path) -> None:
     try:
         links = sorted(entry.name for entry in os.scandir(folder) if entry.is_symlink())
     except OSError as problem:
-        raise ModelUnavailable(f"its folder {folder} cannot be read: {first_line(problem)}") from None
+        reason = problem.strerror or first_line(problem)
+        raise ModelUnavailable(f"its folder cannot be read: {reason}", access_hint(problem)) from None
     for name in links:
         reject_link(folder, name)
 

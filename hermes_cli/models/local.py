@@ -3,6 +3,7 @@
 Broken models are listed too, with the reason.
 """
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -10,15 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError, as_hermes_error
 from hermes_cli.models import checkpoint, starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spelling_of
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
-from hermes_cli.models.gguf.model import GgufHeader, read_header
+from hermes_cli.models.gguf.model import FETCH_AGAIN, GgufHeader, read_header
 from hermes_cli.models.hub import cache, repository
 from hermes_cli.models.hub.file_download import repo_folder
 from hermes_cli.models.links import reject_link, snapshot_of
+from hermes_cli.untrusted.source import is_file
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -70,11 +72,14 @@ class InstalledModel:
     def is_chatml(self) -> bool:
         """Whether its vocabulary has both ChatML tokens. False for a broken model."""
         contents = self.header or self.checkpoint
-        return contents is not None and contents.is_chatml
+        return contents is not None and contents.chatml_problem is None
 
     @property
     def facts(self) -> ModelFacts:
-        """The facts for a plan. Raises ModelUnavailable if the model is broken or not a language model."""
+        """The facts for a plan.
+
+        Raises ModelUnavailable if the model is broken, is not a language model, or lacks the ChatML tokens.
+        """
         if self.header is not None:
             return facts_of(self.name, self.header)
         if self.checkpoint is not None:
@@ -99,8 +104,9 @@ def describe_file(
             reject_link(snapshot, str(path.relative_to(snapshot)))
         header = read_header(path)
     except HermesError as error:
-        size = path.stat().st_size if path.is_file() else 0
-        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message)
+        advice = "" if error.hint == FETCH_AGAIN else error.hint
+        size = path.stat().st_size if os.path.isfile(path) else 0  # noqa: PTH113 - no error without permission
+        return InstalledModel(name, path, source, repo, size, WeightFormat.GGUF, error.message, advice)
     return InstalledModel(name, path, source, repo, header.file_size, WeightFormat.GGUF, header=header)
 
 
@@ -111,12 +117,13 @@ def describe_folder(
 
     The model counts as broken if it is incomplete, is not a language model, or requires custom code.
     """
-    if not (path / "config.json").is_file():
-        return None
     try:
+        if not is_file(path / "config.json"):
+            return None
         found = checkpoint.read(path)
-    except HermesError as error:
-        size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if f.is_file())
+    except (HermesError, PermissionError) as problem:
+        error = as_hermes_error(problem)
+        size = sum(f.stat().st_size for pattern in WEIGHTS for f in path.glob(pattern) if os.path.isfile(f))  # noqa: PTH113 - no error without permission
         return InstalledModel(
             name, path, source, repo, size, WeightFormat.SAFETENSORS, error.message, error.hint
         )

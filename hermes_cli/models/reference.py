@@ -9,9 +9,10 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli.errors import ModelUnavailable, UsageError
+from hermes_cli.errors import ModelUnavailable, UsageError, access_hint
 from hermes_cli.models.catalogue import CATALOGUE, STARTER, CatalogueEntry, Variant, find_variant, spelling_of
 from hermes_cli.options import suggestion
+from hermes_cli.untrusted.source import is_file
 
 SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
 _HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
@@ -106,10 +107,14 @@ def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
         candidates += [models_dir / text, models_dir / f"{text}.gguf"]
     for path in candidates:
         try:
-            if path.is_file() or path.is_symlink():
+            if is_file(path) or path.is_symlink():
                 return ModelRef(path.name.removesuffix(".gguf"), path)
             if path.is_dir():
                 return ModelRef(path.resolve().name, path)
+        except PermissionError as error:
+            if "/" not in text:
+                continue
+            raise ModelUnavailable(f"{text} cannot be read: {error.strerror}", access_hint(error)) from None
         except OSError:  # the name is too long for the file system
             continue
     return None

@@ -231,7 +231,8 @@ def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> 
     too_large: list[str] = []
     for model, plan in sorted_plans:
         if isinstance(plan, Plan):
-            return Selection(model.name, _reason(model, len(sorted_plans), too_large), model)
+            models = [other for other, _ in sorted_plans]
+            return Selection(model.name, _reason(model, models, too_large), model)
         too_large.append(model.name)
     return None
 
@@ -259,11 +260,20 @@ def is_openhermes(model: InstalledModel) -> bool:
     return any("openhermes" in text.lower().replace(" ", "") for text in (model.name, model.path.name, title))
 
 
-def _reason(model: InstalledModel, count: int, too_large: list[str]) -> str:
+def _reason(model: InstalledModel, models: list[InstalledModel], too_large: list[str]) -> str:
+    """Return why `model` is the most preferred of the models that can run here."""
+    count = len(models)
     others = f"; {', '.join(too_large)} would need more memory than is free" if too_large else ""
     if count == 1:
         return f"it is the only installed ChatML model{others}"
     if is_openhermes(model):
         return f"OpenHermes is preferred among the {count} installed ChatML models{others}"
+    if model.source is ModelSource.STARTER:
+        return f"it is the only one that fits of the {count} installed ChatML models{others}"
+    has_starter = any(other.source is ModelSource.STARTER for other in models)
+    if has_starter and count == 2:  # noqa: PLR2004 - this one and the starter
+        return "any other ChatML model is preferred to the starter"
     superlative = "the largest" if not too_large else "the largest that fits"
+    if has_starter:
+        return f"it is {superlative} of the {count - 1} installed ChatML models besides the starter{others}"
     return f"it is {superlative} of the {count} installed ChatML models{others}"

@@ -48,7 +48,7 @@ def is_installed(models_dir: Path) -> bool:
     """Return whether the starter is installed, with the right size and a valid header."""
     path = path_in(models_dir)
     try:
-        return path.stat().st_size == STARTER_BYTES and read_header(path).is_chatml
+        return path.stat().st_size == STARTER_BYTES and read_header(path).chatml_problem is None
     except (OSError, ModelUnavailable):
         return False
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Protocol
 
-from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, decode
+from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, text_of
 from hermes_cli.errors import UsageError
 
 PROMPT = "> "
@@ -39,7 +39,7 @@ class LineReader:
         self._ended = False
 
     def read(self) -> Line | None:
-        """Return the next line without its newline, or the next block.
+        """Return the next line without its line break and without a byte-order mark, or the next block.
 
         Raises UsageError if it is not UTF-8 text, or too long; the rest of the input is then not read. Also
         raises UsageError if the input ends inside a block.
@@ -48,9 +48,9 @@ class LineReader:
         if line is None:
             return None
         begin = self._number
-        text = decode(line, f"line {begin}")
+        text = text_of(line, f"line {begin}")
         if is_open_block(text):
-            text = decode(self._block(line), f"the block from line {begin} to {self._number}")
+            text = text_of(self._block(line), f"the block from line {begin} to {self._number}")
         return typed_line(text)
 
     def _block(self, first: bytes) -> bytes:
@@ -77,7 +77,7 @@ class LineReader:
         if not line:
             return None
         self._number += 1
-        line = line.removesuffix(b"\n")
+        line = line.removesuffix(b"\n").removesuffix(b"\r")
         self._ended = len(line) > MAX_BYTES
         return check_input_size(line, f"line {self._number}")
 

@@ -119,10 +119,11 @@ class Loop:
         """Send a message with the attached files. If no text is generated, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
+        names = [attachment.name for attachment in attached]
         message = "\n\n".join([*(attachment.text for attachment in attached), text])
         answered = False
         try:
-            state.answer(lambda cancel: state.session.send(message, cancel))
+            state.answer(lambda cancel: state.session.send(message, cancel, files=names))
             last = state.session.last
             answered = last is not None and last.finish_reason is not FinishReason.CANCELLED
         finally:

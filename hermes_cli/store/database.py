@@ -49,9 +49,7 @@ def connect(path: Path | None) -> sqlite3.Connection:
             raise StoreDamaged(f"{path} is damaged: file is not a database", RESCUE)
         connection = sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)
         try:
-            connection.text_factory = lambda data: data.decode(
-                "utf-8", "replace"
-            )  # damaged text stays readable
+            connection.text_factory = _decode
             schema.reject_foreign(connection)  # before the journal mode, which is stored in the file
             _make_private(path)
             for pragma in _pragmas(sqlite3.sqlite_version_info):
@@ -63,6 +61,51 @@ def connect(path: Path | None) -> sqlite3.Connection:
             connection.close()
             raise
         return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Return a connection to a database that cannot be written, such as one on a read-only file system.
+
+    Raises the errors of `connect`, and StoreError if the database is of an older version.
+    """
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with explained(path):
+        _reject_special(path)
+        log = path.with_name(f"{path.name}-wal")
+        try:
+            return _checked(sqlite3.connect(address, timeout=PATIENCE_S, uri=True))
+        except sqlite3.OperationalError:
+            # In WAL mode, reading creates a file beside the database, unless that is called immutable. SQLite
+            # then ignores the log, so the log must be empty.
+            if log.exists() and log.stat().st_size:
+                raise
+            return _checked(sqlite3.connect(f"{address}&immutable=1", uri=True))
+
+
+def _checked(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return the connection if the database is of the current version, or close it and raise an error."""
+    try:
+        connection.text_factory = _decode
+        schema.reject_foreign(connection)
+        _reject_older(connection)
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _reject_older(connection: sqlite3.Connection) -> None:
+    if schema.version_of(connection) != schema.VERSION:
+        raise StoreError(
+            "the conversations were written by an older hermes, and cannot be converted here",
+            "copy their folder to one that you can write to, and set OPENHERMES_HOME to it",
+        )
+
+
+def _decode(data: bytes) -> str:
+    """Decode text so that damaged text stays readable."""
+    return data.decode("utf-8", "replace")
 
 
 def find_problem(path: Path) -> StoreError | None:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.database import connect, explained, transaction
+from hermes_cli.store.database import connect, connect_to_read, explained, transaction
 from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, lock_database, release
 from hermes_cli.store.queries import Queries
 from hermes_cli.store.records import SavedSettings, StoredConversation
@@ -44,15 +44,16 @@ MERGE_PAGES: Final = 64
 class Store(Queries):
     """A database of conversations. Several processes may have the same file open.
 
-    Without a file, the database is in memory, and nothing is written to disk.
+    Without a file, the database is in memory, and nothing is written to disk. With `read_only`, the file is
+    not changed, no lock is taken, and methods that write fail.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self, file: Path | None = None, *, read_only: bool = False) -> None:
         self.file = file
         self.locks = ConversationLocks(file.with_name(LOCKS_FOLDER) if file else None)
-        self._database_lock = lock_database(file) if file else None
+        self._database_lock = lock_database(file) if file and not read_only else None
         try:
-            self._connection = connect(file)
+            self._connection = connect_to_read(file) if file and read_only else connect(file)
         except BaseException:
             self._release_database()
             raise
@@ -78,15 +79,18 @@ class Store(Queries):
         settings: SavedSettings | None = None,
         *,
         title: str = "",
+        question: str = "",
         lock: bool = False,
     ) -> int:
         """Create a conversation with the messages of a tree, and return its id.
 
         If `lock` is true, this process locks it before other processes can see it. The default title is taken
-        from its first user message.
+        from `question`, or else from its first user message.
         """
         tree = tree or Tree()
-        default_title = next((title_of(node.text) for node in tree.nodes if node.role is Role.USER), "")
+        default_title = title_of(question) or next(
+            (title_of(node.text) for node in tree.nodes if node.role is Role.USER), ""
+        )
         new = StoredConversation(
             0, title or default_title, bool(title), persona, tuple(opening), 0, 0, tree.cursor,
             setting=settings or SavedSettings(),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hermes_cli.errors import HermesError
+from hermes_cli.errors import HermesError, access_hint
 
 BOM: Final = "\ufeff"
 """The byte-order mark, which some Windows editors write at the start of a file."""
@@ -19,7 +19,8 @@ _OPEN_STREAMS: Final = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 class Source:
     """A file or text of unknown origin: its name for error messages, and the type of its errors.
 
-    `missing_hint` is the hint if there is no such file. `hint`, if any, replaces all other hints.
+    `missing_hint` is the hint if there is no such file. `hint`, if any, replaces all other hints, except for
+    that about permissions.
     """
 
     name: str
@@ -31,6 +32,16 @@ class Source:
         """Return an error with the source's name and `reason`. A line or column of 0 is unknown."""
         place = (f", line {line:,}" if line else "") + (f", column {column:,}" if column else "")
         return self.error_type(f"{self.name} {reason}{place}", self.hint or hint)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a regular file. Raises PermissionError if that cannot be found out."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):
+        return False
 
 
 def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = False) -> bytes:
@@ -52,8 +63,8 @@ def read_start(path: Path, size: int, source: Source, *, allow_pipe: bool = Fals
     except FileNotFoundError:
         raise source.error_type(f"there is no file {path}", source.missing_hint) from None
     except OSError as problem:
-        hint = "check its permissions" if isinstance(problem, PermissionError) else ""
-        raise source.error(f"cannot be read: {problem.strerror}", hint) from None
+        hint = access_hint(problem, source.hint)
+        raise source.error_type(f"{source.name} cannot be read: {problem.strerror}", hint) from None
     except ValueError:  # a NUL in the path
         raise source.error_type(f"{str(path)!r} is not a path", source.missing_hint) from None
     if data is None:  # the read would wait
@@ -86,9 +97,18 @@ def decode(data: bytes, source: Source) -> str:
     except UnicodeDecodeError as problem:
         raise source.error(
             f"is not UTF-8: byte {problem.start:,} is 0x{data[problem.start]:02x}",
-            "convert it, for example with: iconv -f latin1 -t utf-8",
+            _decoding_advice(data),
             data.count(b"\n", 0, problem.start) + 1,
         ) from None
+
+
+def _decoding_advice(data: bytes) -> str:
+    """Return the advice for bytes that are not UTF-8: convert text, but not other data."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "convert it with: iconv -f utf-16 -t utf-8"
+    if b"\0" in data:
+        return "it is damaged, or not text"
+    return "convert it, for example with: iconv -f latin1 -t utf-8"
 
 
 def check_text(text: str, source: Source) -> str:

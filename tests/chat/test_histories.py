@@ -49,6 +49,7 @@ class UnreliableEngine:
     """An engine that answers, or fails in the way that is set."""
 
     name, context_size, placement = "unreliable", 10**6, None
+    max_context_size = context_size
 
     def __init__(self) -> None:
         self.outcome = "answers"

@@ -46,7 +46,7 @@ def test_the_prompt_is_stdin_then_files_then_arguments(home: Env, tmp_path: Path
     (tmp_path / "a.txt").write_text("A\n")
     name = str(tmp_path / "a.txt")
     prompt = tokens("-f", name, "sum", "up", env=home, tmp_path=tmp_path, stdin=b"in\n")
-    assert prompt == user(f"in\n\n{name}:\nA\n\n\nsum up")
+    assert prompt == user(f"in\n\n{name}:\nA\n\nsum up")
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,42 @@ def test_the_prompt_is_stdin_then_files_then_arguments(home: Env, tmp_path: Path
     [
         (b"a\n", "a"),
         (b"a\n\n", "a\n"),
-        (b" a \r\n", " a \r"),
+        (b" a \r\nb\r\n", " a \r\nb"),
+        (b"\xef\xbb\xbfa", "a"),
         ("e\u0301\ufeff\u200b".encode(), "e\u0301\ufeff\u200b"),
     ],
 )
-def test_stdin_is_used_unchanged(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
-    """Only one newline at its end is removed."""
+def test_stdin_and_files_are_used_unchanged(home: Env, tmp_path: Path, stdin: bytes, text: str) -> None:
+    """Only one line break at the end and a byte-order mark at the start are removed."""
     assert tokens(env=home, tmp_path=tmp_path, stdin=stdin) == user(text)
+    (tmp_path / "a.txt").write_bytes(stdin)
+    name = str(tmp_path / "a.txt")
+    assert tokens("-f", name, env=home, tmp_path=tmp_path) == user(f"{name}:\n{text}")
 
 
-def test_empty_stdin_adds_nothing(home: Env, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stdin", [b"", b"\n", b" \n\t\n"])
+def test_stdin_without_text_adds_nothing(home: Env, tmp_path: Path, stdin: bytes) -> None:
     """Empty standard input, as in cron, adds nothing to the prompt."""
-    assert tokens("hi", env=home, tmp_path=tmp_path) == user("hi")
+    assert tokens("hi", env=home, tmp_path=tmp_path, stdin=stdin) == user("hi")
+
+
+def test_a_dash_is_standard_input(home: Env, tmp_path: Path) -> None:
+    """It is read once. After the first word of the prompt, a dash is text."""
+    for arguments in (["-", "x"], ["-f", "-", "x"], ["-f", "-", "-", "x"]):
+        assert tokens(*arguments, env=home, tmp_path=tmp_path, stdin=b"in\n") == user("in\n\nx")
+    assert tokens("3", "-", "2", env=home, tmp_path=tmp_path) == user("3 - 2")
+
+
+def test_words_after_f_that_name_files_are_files(home: Env, tmp_path: Path) -> None:
+    """A shell expands `-f *.txt` to one flag and several words. Without -f, a word is text."""
+    one, two = (str(tmp_path / name) for name in ("1.txt", "2.txt"))
+    for path in (one, two):
+        Path(path).write_text("A")
+    model = script(tmp_path)
+    result = hermes("tokens", "--json", "-s", "", "-m", model, "-f", one, two, "x" * 300, env=home)
+    assert prompt_of(result) == user(f"{one}:\nA\n\n{two}:\nA\n\n{'x' * 300}")
+    assert f"read as files, like the names after -f: {two}" in result.stderr
+    assert tokens(two, env=home, tmp_path=tmp_path) == user(two)
 
 
 def test_the_answer_begins_with_the_prefill(home: Env, tmp_path: Path) -> None:
@@ -112,13 +136,24 @@ def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tm
     model = script(tmp_path, {"text": "x"}, context_size=100)
     result = hermes("ask", "-s", "", "-m", model, env=home, stdin=b"y" * 150)
     assert (result.code, result.stdout) == (65, b"")
-    assert "169" in result.stderr
+    assert "169 tokens" in result.stderr
     assert "100" in result.stderr
+    assert result.stderr.endswith("shorten the message; or choose a model with a longer context\n")
+
+
+def test_the_hint_for_a_long_prompt_names_its_files(home: Env, tmp_path: Path) -> None:
+    """They are what the user can shorten."""
+    path = tmp_path / "long.txt"
+    path.write_text("y" * 200)
+    model = script(tmp_path, {"text": "x"}, context_size=100)
+    result = hermes("ask", "-s", "", "-m", model, "-f", str(path), "x", env=home)
+    assert f"send less of {path}; or" in result.stderr
 
 
 BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "no prompt": ([], b"", 2, "prompt is empty"),
     "only a newline": ([], b"\n", 2, "prompt is empty"),
+    "only whitespace": (["  "], b" \n\t", 2, "prompt is empty"),
     "stdin not UTF-8": ([], b"ab\xff", 2, "byte 2 is 0xff"),
     "stdin with NUL": ([], b"ab\0", 2, "NUL character at position 2"),
     "argument not UTF-8": (["\udcff"], b"", 2, "not UTF-8"),
@@ -142,7 +177,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
         ["-m", "starter", "--context", "1", "x"],
         b"",
         2,
-        "use --context 512 or more",
+        "use --context 64 or more",
     ),
     "context too large": (["--context", "99999999999", "x"], b"", 2, "1 to 10,000,000"),
     "unknown flag": (["--temprature", "1", "x"], b"", 2, "--temperature"),
@@ -246,3 +281,33 @@ def test_loop_guard_ends_an_answer_that_repeats_itself(home: Env, tmp_path: Path
     assert result.stdout == b"la " * 11 + b"\n"
     assert "repeated itself for 30 tokens" in result.stderr
     assert hermes("ask", "--json", "-m", model, "Sing!", env=home).json["finish_reason"] == "loop"
+
+
+def test_the_source_of_a_configured_model_that_does_not_exist_is_named(home: Env) -> None:
+    """It is the environment variable, or the config file."""
+    result = hermes("ask", "hi", env={**home, "OPENHERMES_MODEL": "nope"})
+    assert result.code == 69
+    assert "the model is set in the environment (OPENHERMES_MODEL); " in result.stderr
+    config = Path(home["OPENHERMES_HOME"]) / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('model = "nope"\n')
+    assert "the model is set in the config file; " in hermes("ask", "hi", env=home).stderr
+    assert "the model is set" not in hermes("ask", "-m", "nope", "hi", env=home).stderr
+
+
+def test_an_option_outside_its_table_names_the_table(home: Env) -> None:
+    """The generation options are in [options]."""
+    config = Path(home["OPENHERMES_HOME"]) / "config" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("temperature = 0.4\n")
+    result = hermes("ask", "hi", env=home)
+    assert result.code == 78
+    assert "temperature belongs in the [options] table" in result.stderr
+
+
+def test_the_title_is_the_question_without_standard_input(home: Env, tmp_path: Path) -> None:
+    """Standard input is often a long text that says nothing about the conversation."""
+    model = script(tmp_path, {"text": "x"})
+    assert hermes("ask", "--log", "-m", model, "Which city?", env=home, stdin=b"data data").code == 0
+    listed = hermes("sessions", "list", env=home).stdout.decode()
+    assert listed.endswith("  Which city?\n")

@@ -8,6 +8,7 @@ import pytest
 
 from hermes_cli.models import hardware, requirements
 from hermes_cli.models.hardware import Hardware
+from tests.models.gguf.small_gguf import write_small
 from tests.models.plan.machines import gpu, machine
 from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
 from tests.run_hermes import hermes
@@ -113,6 +114,47 @@ def test_show_and_plan_read_a_checkpoint_folder(
     refused = hermes("models", "plan", "o/tiny", env=home)
     assert refused.code == 69
     assert "hermes never runs" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "reason"),
+    [
+        (None, "contains neither a tokenizer.json nor a tokenizer.model"),
+        ({"added_tokens": []}, "its vocabulary has no <|im_start|> and no <|im_end|> token"),
+    ],
+)
+def test_plan_and_quantize_refuse_what_ask_refuses(
+    home: Env, tmp_path: Path, tokenizer: object, reason: str
+) -> None:
+    """A folder without a tokenizer or without the ChatML tokens has no plan; `show` states the reason."""
+    files = checkpoint_files(tokenizer=tokenizer)
+    if tokenizer is None:
+        del files["tokenizer.json"]
+    folder = str(write_checkpoint(tmp_path / "tiny", files))
+    for verb in (["models", "plan", folder], ["models", "quantize", folder], ["ask", "-m", folder, "hi"]):
+        result = hermes(*verb, env=home)
+        assert (result.code, result.stdout) == (69, b"")
+        assert reason in result.stderr
+    shown = hermes("models", "show", folder, env=home)
+    assert shown.code == 0
+    assert reason in " ".join(shown.stdout.decode().split())
+
+
+def test_plan_refuses_a_gguf_without_the_chatml_tokens(home: Env, tmp_path: Path) -> None:
+    """It exits with 69, as `ask` does."""
+    path = tmp_path / "plain.gguf"
+    write_small(path, tokens=["a", "b"])
+    result = hermes("models", "plan", str(path), env=home)
+    assert (result.code, result.stdout) == (69, b"")
+    assert "its vocabulary has no <|im_start|> and no <|im_end|> token" in result.stderr
+
+
+def test_a_weight_file_is_refused_with_the_advice_to_name_its_folder(home: Env, tmp_path: Path) -> None:
+    """A model is a folder: the weights alone have no tokenizer."""
+    folder = write_checkpoint(tmp_path / "tiny")
+    result = hermes("ask", "-m", str(folder / "model.safetensors"), "hi", env=home)
+    assert result.code == 69
+    assert "name its folder" in result.stderr
 
 
 def test_plan_without_a_name_plans_the_default_model(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,11 +88,14 @@ def test_openhermes_is_preferred_to_the_largest_chatml_model(make_gguf: MakeGguf
     make_gguf(f"models/{STARTER_FILE}", width=96)
     assert (chosen := select(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("starter", "it is the only installed ChatML model")
-    make_gguf("models/small.gguf", width=32)
+    make_gguf("models/small.gguf", width=32)  # the starter is larger
+    assert (chosen := select(tmp_path, None)) is not None
+    assert (chosen.name, chosen.reason) == ("small", "any other ChatML model is preferred to the starter")
     make_gguf("models/large.gguf", width=64)
     make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
     assert (chosen := select(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("large", "it is the largest of the 3 installed ChatML models")
+    assert chosen.name == "large"
+    assert chosen.reason == "it is the largest of the 2 installed ChatML models besides the starter"
     content = make_gguf("x.gguf", title="teknium_OpenHermes-2-Mistral-7B").read_bytes()
     put_in_cache(tmp_path / "cache", "some/one", {"m.gguf": content})
     assert (chosen := select(tmp_path, None)) is not None

@@ -149,7 +149,7 @@ def test_the_real_starter_can_be_fetched(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     header = read_header(path)
     assert (header.file_type, header.context_length, len(header.tokens)) == ("Q4_1", 8192, 49_152)
-    assert header.is_chatml
+    assert header.chatml_problem is None
     assert header.kv_bytes_per_token == 30 * 2 * 3 * 64 * 2  # layers, K and V, KV heads, width, bytes
     assert starter.fetch(tmp_path, sources={}) == path
     assert progress_bytes == sorted(progress_bytes)

@@ -87,3 +87,19 @@ def test_the_source_chooses_the_error_type_and_the_hint() -> None:
     with pytest.raises(UsageError) as caught:
         check_text("\udcff", Source("the prompt", UsageError, hint="type it again"))
     assert (caught.value.message, caught.value.hint) == ("the prompt is not UTF-8", "type it again")
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        ("é".encode("latin1"), "iconv -f latin1"),
+        ("é".encode("utf-16"), "iconv -f utf-16"),
+        (b"\x89PNG\0\xff", "it is damaged, or not text"),
+    ],
+)
+def test_the_advice_for_other_encodings_fits_the_data(tmp_path: Path, data: bytes, hint: str) -> None:
+    """Converting binary data would give text without a meaning."""
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        read_text(tmp_path / "file", 10, SOURCE)
+    assert hint in caught.value.hint

@@ -32,6 +32,7 @@ class TransformersEngine:
         *,
         name: str,
         context_size: int,
+        max_context_size: int = 0,
         prefixes: PromptCache | None = None,
         placement: Placement | None = None,
         lookup: bool = False,
@@ -39,6 +40,7 @@ class TransformersEngine:
         self.name = name
         self.placement = placement
         self.context_size = context_size
+        self.max_context_size = max(max_context_size, context_size)
         self._decoder: Decoder | None = decoder
         self._vocabulary = vocabulary
         self._prefixes = prefixes
@@ -69,6 +71,7 @@ class TransformersEngine:
             vocabulary,
             name=plan.model,
             context_size=plan.context_size,
+            max_context_size=plan.max_context_size,
             prefixes=prefixes,
             placement=placement_of(model),
             lookup=lookup,

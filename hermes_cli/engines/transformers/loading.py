@@ -209,6 +209,12 @@ def _loading_error(plan: Plan, error: Exception) -> HermesError:
         return ModelUnavailable(f"a package that {plan.model} needs is missing: {text}")
     if "ignore_mismatched_sizes" in text:
         text = "its weights do not have the shapes that its config.json describes"
+    if "weights_only" in text:  # torch's advice is to turn this protection off
+        return ModelUnavailable(
+            f"{plan.model} could not be loaded: its pickled weights (.bin) contain more than tensors, such "
+            "as code, which hermes never runs",
+            "choose a model with safetensors weights",
+        )
     return ModelUnavailable(
         f"{plan.model} could not be loaded: {text}",
         f"{DOWNLOAD_AGAIN}; 'hermes models show {plan.model}' lists its files",

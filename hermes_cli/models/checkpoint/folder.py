@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.chatml import IM_END, IM_START
+from hermes_cli.chatml import IM_END, IM_START, missing_tokens
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint.config import DTYPES, Config
-from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object
+from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object, read_start
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 from hermes_cli.models.links import reject_links
 
@@ -35,6 +35,7 @@ BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attentio
 OTHER_WEIGHTS_KEY = "transformers_weights"
 CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
 MAX_TOKENIZER: Final = 64 << 20
 HEAD: Final = 2 << 20
 """Bytes. tokenizer.json lists the added tokens before the vocabulary, so the first 2 MiB are enough."""
@@ -81,15 +82,15 @@ class Checkpoint:
         return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
 
     @cached_property
-    def is_chatml(self) -> bool:
-        """Whether the added tokens include both ChatML tokens. False if they cannot be read.
+    def chatml_problem(self) -> ModelUnavailable | None:
+        """The error if the folder has no tokenizer, or its added tokens lack a ChatML token, else None.
 
-        This is only for lists of models: the engine checks the vocabulary when it loads the model.
+        This reads only the list of added tokens; the engine checks the whole tokenizer.
         """
         try:
-            return {IM_START, IM_END} <= _added_tokens(self.path)
-        except ModelUnavailable:
-            return False
+            return missing_tokens(_added_tokens(self.path))
+        except ModelUnavailable as problem:
+            return problem
 
 
 def read(path: Path) -> Checkpoint:
@@ -109,6 +110,19 @@ def read(path: Path) -> Checkpoint:
         )
     config = configs.parse(settings)
     return Checkpoint(path, config, read_weights(path, config))
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Return whether a folder contains a tokenizer in a format that hermes reads."""
+    return any((folder / name).is_file() for name in (TOKENIZER, OLDER_TOKENIZER))
+
+
+def no_tokenizer(folder: Path) -> ModelUnavailable:
+    """Return the error for a folder without a tokenizer."""
+    return ModelUnavailable(
+        f"{folder} contains neither a {TOKENIZER} nor a {OLDER_TOKENIZER}",
+        "add the tokenizer that belongs to the weights, or download the model again",
+    )
 
 
 def _reject_code(files: Mapping[str, Mapping[str, Any]]) -> None:
@@ -146,13 +160,19 @@ def _code_error(key: str, name: str, problem: str) -> ModelUnavailable:
 
 
 def _added_tokens(folder: Path) -> set[str]:
-    """Return the added tokens from the first tokenizer file that exists."""
-    if (path := folder / "tokenizer.json").is_file():
+    """Return the added tokens of the folder's tokenizer. Raises ModelUnavailable if it has none."""
+    if (path := folder / TOKENIZER).exists():
         return _contents(_from_tokenizer(path))
-    if (path := folder / "added_tokens.json").is_file():  # saved with a tokenizer.model
-        return set(read_object(path))
-    decoder = read_object(folder / "tokenizer_config.json").get("added_tokens_decoder")
-    return _contents(list(decoder.values()) if isinstance(decoder, dict) else None)
+    if not has_tokenizer(folder):
+        raise no_tokenizer(folder)
+    pieces = read_bytes(folder / OLDER_TOKENIZER, MAX_TOKENIZER)  # a list of tokens in protobuf's format
+    tokens = {token for token in (IM_START, IM_END) if token.encode() in pieces}
+    if (path := folder / "added_tokens.json").is_file():
+        tokens |= set(read_object(path))
+    if (path := folder / "tokenizer_config.json").is_file():
+        decoder = read_object(path).get("added_tokens_decoder")
+        tokens |= _contents(list(decoder.values()) if isinstance(decoder, dict) else None)
+    return tokens
 
 
 def _contents(tokens: Any) -> set[str]:
@@ -162,8 +182,7 @@ def _contents(tokens: Any) -> set[str]:
 
 
 def _from_tokenizer(path: Path) -> Any:
-    with path.open("rb") as file:
-        text = file.read(HEAD).decode("utf-8", errors="replace")
+    text = read_start(path, HEAD).decode("utf-8", errors="replace")
     position = text.find(ADDED_TOKENS)
     if position >= 0:
         begin = len(text) - len(text[position + len(ADDED_TOKENS) :].lstrip())

@@ -26,6 +26,11 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return source.read_bytes(path, limit, _source(path.name))
 
 
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first `size` bytes of a file. Raises ModelUnavailable if it is not regular."""
+    return source.read_start(path, size, _source(path.name))
+
+
 def parse_object(data: bytes, name: str) -> dict[str, Any]:
     """Parse the bytes of the file `name` as a JSON object. Raises ModelUnavailable if that fails."""
     # Some configs contain Infinity, and vocabularies may contain lone surrogates.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.errors import ModelUnavailable
+from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.checkpoint.json_file import parse_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 
@@ -71,7 +71,8 @@ def read_header(path: Path) -> tuple[Tensor, ...]:
                 raise _broken(path, "is truncated, or not a safetensors file")
             header = file.read(length)
     except OSError as problem:
-        raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", FETCH_AGAIN) from None
+        hint = access_hint(problem, FETCH_AGAIN)
+        raise ModelUnavailable(f"its {path.name} cannot be read: {problem.strerror}", hint) from None
     tensors, end = _tensors(parse_object(header, path.name), path)
     expected = 8 + length + end
     if status.st_size < expected:

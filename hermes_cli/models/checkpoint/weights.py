@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hermes_cli.errors import ModelUnavailable
+from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.checkpoint.config import Config, Quantization
 from hermes_cli.models.checkpoint.json_file import read_object
 from hermes_cli.models.checkpoint.safetensors import Tensor, read_header
@@ -54,7 +54,8 @@ def read_weights(folder: Path, config: Config) -> Weights:
             if (folder / f"{name}{INDEX}").exists():
                 return read(*_shards(folder / f"{name}{INDEX}"), config)
     except OSError as problem:
-        raise ModelUnavailable(f"its weights cannot be read: {problem.strerror}", FETCH_AGAIN) from None
+        hint = access_hint(problem, FETCH_AGAIN)
+        raise ModelUnavailable(f"its weights cannot be read: {problem.strerror}", hint) from None
     raise ModelUnavailable(f"it has a config.json but no weights ({SAFETENSORS} or {PICKLE})", FETCH_AGAIN)
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START, looks_like_control
-from hermes_cli.errors import ModelUnavailable
+from hermes_cli.chatml import IM_END, IM_START, looks_like_control, missing_tokens
+from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
 from hermes_cli.models.units import KV_ELEMENT_BYTES
@@ -203,10 +203,13 @@ class GgufHeader:
         return {value for value in values if type(value) is int and 0 <= value < self.vocabulary_size}
 
     @property
-    def is_chatml(self) -> bool:
-        """Whether the vocabulary has both ChatML tokens."""
+    def chatml_problem(self) -> ModelUnavailable | None:
+        """The error if the vocabulary lacks a ChatML token, else None."""
         array = self.metadata.get("tokenizer.ggml.tokens")
-        return isinstance(array, RawArray) and array.contains(IM_START) and array.contains(IM_END)
+        known = [
+            token for token in (IM_START, IM_END) if isinstance(array, RawArray) and array.contains(token)
+        ]
+        return missing_tokens(known)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -257,7 +260,8 @@ def read_header(path: Path) -> GgufHeader:
             _check_types(raw.metadata)
             _check_tensors(raw.metadata, raw.tensors)
         except Malformed as problem:
-            raise ModelUnavailable(f"{path} {problem}", FETCH_AGAIN) from None
+            hint = "name its folder" if path.suffix == ".safetensors" else FETCH_AGAIN
+            raise ModelUnavailable(f"{path} {problem}", hint) from None
     if size < raw.expected_size:
         raise ModelUnavailable(
             f"{path} is truncated: it has {size:,} bytes of {raw.expected_size:,}", FETCH_AGAIN
@@ -285,7 +289,8 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
         ) from None
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
-        raise ModelUnavailable(f"{path} cannot be read: {reason}") from None
+        hint = access_hint(problem) if isinstance(problem, OSError) else ""
+        raise ModelUnavailable(f"{path} cannot be read: {reason}", hint) from None
 
 
 def _check_types(metadata: dict[str, Value]) -> None:

@@ -12,7 +12,7 @@ from hermes_cli.models.plan.explain import passed_over, reason, verdict
 from hermes_cli.models.plan.memory import Candidate
 from hermes_cli.models.plan.precision import NF4, problem
 from hermes_cli.models.plan.refusal import Smaller, does_not_fit, smaller_option
-from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count
+from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count, trained_context
 from hermes_cli.models.units import gib
 from hermes_cli.placement import Placement
 
@@ -22,12 +22,12 @@ class Plan:
     """How to run a model. Sizes are in bytes, `context_size` is in tokens, and `reason` is one sentence.
 
     `precision`, `device` and `gpu_name` are for display. `devices` are the names of the devices in torch
-    or llama.cpp. `dtype` is the type of the unquantized weights and the KV cache, and empty for a GGUF.
-    `quantization` is applied while loading: `nf4`, `int8` or empty. `layers` is the number of layers on each
-    device, `layer_count` the number of layers in the model, and `gpus` are the indexes of the GPUs. For a
-    GGUF, the output layer counts as a layer, and layers that are not on a GPU are in main memory. `smaller`
-    is an alternative to load if memory runs out anyway. `passed_over` states how much memory a better
-    precision would need.
+    or llama.cpp. `max_context_size` is the longest context that the model supports. `dtype` is the type of
+    the unquantized weights and the KV cache, and empty for a GGUF. `quantization` is applied while
+    loading: `nf4`, `int8` or empty. `layers` is the number of layers on each device, `layer_count` the
+    number of layers in the model, and `gpus` are the indexes of the GPUs. For a GGUF, the output layer
+    counts as a layer, and layers that are not on a GPU are in main memory. `smaller` is an alternative to
+    load if memory runs out anyway. `passed_over` states how much memory a better precision would need.
     """
 
     model: str
@@ -52,6 +52,7 @@ class Plan:
     kv_type: str = "f16"
     smaller: Smaller | None = None
     passed_over: str = ""
+    max_context_size: int = 0
     revision: str | None = None
     considered: tuple[Candidate, ...] = ()
 
@@ -157,6 +158,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
         kv_type=chosen.kv_type,
         smaller=smaller_option(candidates, chosen, request),
         passed_over=passed_over(candidates, chosen),
+        max_context_size=trained_context(model),
         revision=model.revision,
         considered=considered,
     )

@@ -82,7 +82,7 @@ def context_limits(model: ModelFacts, requested: int | None) -> ContextLimits:
     if requested < SMALLEST_REQUEST:
         raise UsageError(
             f"a context of {requested:,} tokens is too small for a conversation",
-            f"use --context {MIN_CONTEXT} or more",
+            f"use --context {SMALLEST_REQUEST} or more",
         )
     if requested > trained:
         raise UsageError(

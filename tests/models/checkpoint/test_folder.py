@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ def test_architecture_sizes_and_types_are_read_from_the_files(tmp_path: Path, sh
     assert (config.context_length, config.sliding_window, config.vocab_size) == (1024, 512, 48)
     assert (weights.parameters, weights.linear_parameters) == (PARAMETERS, LINEAR) == (21_664, 18_432)
     assert (weights.stored_bytes, len(weights.files)) == (2 * PARAMETERS, shards)
-    assert (folder.format, folder.precision, folder.bits, folder.is_chatml) == (
+    assert (folder.format, folder.precision, folder.bits, folder.chatml_problem) == (
         WeightFormat.SAFETENSORS,
         "fp16",
         16,
-        True,
+        None,
     )
     facts = facts_of_checkpoint("m", folder, "o/n")
     assert (facts.kv_bytes_per_token, facts.layers, facts.dtype) == (128, LAYERS, "float16")
@@ -291,31 +292,39 @@ def test_the_attention_implementations_of_transformers_are_accepted(tmp_path: Pa
     )
 
 
+OLDER: dict[str, Any] = {"tokenizer.model": []}
 ADDED = [{"content": "<|im_start|>"}, {"content": "<|im_end|>"}]
 
 
 @pytest.mark.parametrize(
-    ("files", "known"),
+    ("files", "problem"),
     [
-        ({"tokenizer.json": {"added_tokens": ADDED}}, True),
-        ({"tokenizer.json": {"added_tokens": ADDED[:1]}}, False),
-        ({"tokenizer.json": {"model": {}, "added_tokens": ADDED}}, True),
-        ({"tokenizer.json": {"added_tokens": [{"content": "x" * 3_000_000}, *ADDED]}}, True),
-        ({"tokenizer.json": {"added_tokens": "<|im_start|>"}}, False),
-        ({"tokenizer.json": []}, False),
-        ({"tokenizer.json": {"added_tokens": [1, {"content": 2}]}}, False),
-        ({"added_tokens.json": {"<|im_end|>": 32000, "<|im_start|>": 32001}}, True),
-        ({"tokenizer_config.json": {"added_tokens_decoder": {"1": ADDED[0], "2": ADDED[1]}}}, True),
-        ({"tokenizer_config.json": {"added_tokens_decoder": []}}, False),
-        ({}, False),
+        ({"tokenizer.json": {"added_tokens": ADDED}}, ""),
+        ({"tokenizer.json": {"added_tokens": ADDED[:1]}}, "no <|im_end|> token"),
+        ({"tokenizer.json": {"model": {}, "added_tokens": ADDED}}, ""),
+        ({"tokenizer.json": {"added_tokens": [{"content": "x" * 3_000_000}, *ADDED]}}, ""),
+        ({"tokenizer.json": {"added_tokens": "<|im_start|>"}}, "no <|im_start|> and no <|im_end|> token"),
+        ({"tokenizer.json": []}, "is not a JSON object"),
+        ({"tokenizer.json": {"added_tokens": [1, {"content": 2}]}}, "no <|im_start|> and"),
+        (OLDER | {"added_tokens.json": {"<|im_end|>": 32000, "<|im_start|>": 32001}}, ""),
+        (OLDER | {"tokenizer_config.json": {"added_tokens_decoder": {"1": ADDED[0], "2": ADDED[1]}}}, ""),
+        (OLDER | {"added_tokens.json": {}, "tokenizer_config.json": {"added_tokens_decoder": []}}, "no <|im"),
+        ({"tokenizer.model": ["<|im_start|>", "<|im_end|>"]}, ""),
+        ({"added_tokens.json": {"<|im_end|>": 32000, "<|im_start|>": 32001}}, "contains neither a tokenizer"),
+        ({}, "contains neither a tokenizer.json nor a tokenizer.model"),
     ],
 )
-def test_a_folder_with_both_tokens_is_chatml(tmp_path: Path, files: dict[str, Any], known: bool) -> None:  # noqa: FBT001 - a table
-    """A folder is ChatML if its tokenizer has both ChatML tokens."""
+def test_the_tokenizer_needs_both_chatml_tokens(tmp_path: Path, files: dict[str, Any], problem: str) -> None:
+    """A folder without a tokenizer, or whose tokenizer lacks a ChatML token, has a problem and no facts."""
     folder = checkpoint_files()
     del folder["tokenizer.json"]
     encoded = {name: json.dumps(content).encode() for name, content in files.items()}
-    assert checkpoint.read(write_checkpoint(tmp_path, folder | encoded)).is_chatml is known
+    found = checkpoint.read(write_checkpoint(tmp_path, folder | encoded))
+    assert (found.chatml_problem is None) == (not problem)
+    assert problem in str(found.chatml_problem)
+    if problem:
+        with pytest.raises(ModelUnavailable, match=re.escape(problem)):
+            facts_of_checkpoint("m", found)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -78,7 +78,7 @@ def test_control_tokens_are_found_by_type_and_form(make_gguf: MakeGguf) -> None:
         "[INST]": 8,
         "<|endoftext|>": 9,
     }
-    assert header.is_chatml
+    assert header.chatml_problem is None
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_user_defined_text_is_not_a_control_token(make_gguf: MakeGguf, text: str
     """A user-defined token without the form of a control token is ordinary text."""
     header = read_header(make_gguf(tokens=["a", text], types=[1, 4]))
     assert header.control_tokens == {}
-    assert not header.is_chatml
+    assert header.chatml_problem is not None
 
 
 def test_chatml_tokens_may_have_the_ordinary_type(make_gguf: MakeGguf) -> None:

@@ -109,9 +109,9 @@ def test_attached_files_precede_the_next_message_only(home: Env, tmp_path: Path)
     lines = ("/file my notes.txt", "/file é.md", "/file", "What is this?", "/file", "And?", "/show prompt")
     result = chat(home, tmp_path, *lines)
     assert (result.code, result.stdout) == (0, b"A1\nA2\n")
-    message = "my notes.txt:\nShips\nand storms.\n\n\né.md:\n/exit\n\nWhat is this?"
+    message = "my notes.txt:\nShips\nand storms.\n\né.md:\n/exit\n\nWhat is this?"
     assert turn("user", message) + turn("assistant", "A1") + turn("user", "And?") in result.stderr
-    assert "my notes.txt (32 characters) is sent with your next message." in result.stderr
+    assert "my notes.txt (31 characters) is sent with your next message." in result.stderr
     assert "\nmy notes.txt\né.md\n" in result.stderr
     assert "No files are attached." in result.stderr
 

@@ -1,0 +1,58 @@
+"""The error for a prompt that does not fit in the context window, with the hints that would help."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from hermes_cli.chat.prompt import Prompt
+from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
+from hermes_cli.engines.base import Engine
+from hermes_cli.errors import ContextOverflow
+from hermes_cli.messages import Message, Opening, Role
+
+STEP: Final = 256
+"""The suggested context is a multiple of this number of tokens."""
+
+
+def overflow_error(
+    prompt: Prompt,
+    turns: Sequence[Message],
+    engine: Engine,
+    *,
+    opening: Opening,
+    settings: PromptSettings,
+    files: Sequence[str] = (),
+) -> ContextOverflow:
+    """Return the error for the prompt of these turns. `files` are the names of the files in the last one."""
+    shortest = prompt
+    if settings.overflow is Overflow.ERROR:
+        shortest = PromptBuilder(engine, opening, replace(settings, overflow=Overflow.DROP)).prompt(turns)
+    hints = _hints(prompt, shortest, turns, engine, files)
+    return ContextOverflow(prompt.tokens, prompt.window, "; or ".join(hints))
+
+
+def _hints(
+    prompt: Prompt, shortest: Prompt, turns: Sequence[Message], engine: Engine, files: Sequence[str]
+) -> Iterator[str]:
+    """Yield the hints. `shortest` is the prompt without the examples and the turns that can be dropped."""
+    last_user = max(index for index, message in enumerate(turns) if message.role is Role.USER)
+    last_tokens = sum(_text_tokens(engine, message) for message in turns[last_user:])
+    if shortest.tokens - last_tokens < shortest.window:
+        yield f"send less of {' and '.join(files)}" if files else "shorten the message"
+    else:
+        yield "shorten the system prompt or the persona"
+    if shortest.tokens < shortest.window:
+        yield "drop old turns with --on-overflow drop"
+    tokens, longest = prompt.tokens, engine.max_context_size
+    if not prompt.is_counted and longest > prompt.window:
+        tokens = engine.count_tokens(prompt.messages, longest // 2)
+    if tokens >= longest:
+        yield "choose a model with a longer context"
+    else:
+        yield f"use --context {min(longest, -(-(tokens + prompt.answer_room) // STEP) * STEP)}"
+
+
+def _text_tokens(engine: Engine, message: Message) -> int:
+    """Return the number of tokens in the text of a message."""
+    return engine.count_tokens([message]) - engine.count_tokens([Message(message.role, "")])
