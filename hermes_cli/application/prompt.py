@@ -31,8 +31,6 @@ from hermes_cli.untrusted.deadline import Deadline
 QUIET_STDIN_S = 3.0
 """Seconds to wait for the end of standard input before a message explains the wait."""
 REDIRECT = "if there is none, add </dev/null"
-
-
 STDIN = Path("-")
 """The name of standard input after -f, and as the first word of the prompt."""
 

@@ -36,6 +36,8 @@ class Recorder:
         """The store and id of the saved part of a conversation that was moved from disk to memory."""
         self._tree = Tree()
         self._count_on_disk = 0
+        self._has_moved = False
+        """Whether a store in memory replaced the one on disk."""
         self._title = ""
         self._opening = Opening()
         self._settings = SavedSettings()
@@ -81,10 +83,12 @@ class Recorder:
         The messages that are already on disk stay there; return their number. If saving has already stopped,
         because of a failure or by an earlier call, only return the number.
         """
-        if self.store is not None and self.store.file is None:
+        if self._has_moved:
             return self._count_on_disk
         store, number = self.store, self.conversation
-        self._count_on_disk = len(self._rows) + (self._partial is not None)
+        if store is not None and store.file is not None:
+            self._count_on_disk = len(self._rows) + (self._partial is not None)
+        self._has_moved = True
         self.store, self.conversation, self._rows, self._partial = Store(), None, {}, None
         if store is not None and number is not None:
             self.left_on_disk = store, number

@@ -166,7 +166,7 @@ def test_every_flag_changes_the_prompt(home: Env, tmp_path: Path, flags: list[st
 def test_a_prompt_that_is_too_long_to_count_is_refused(home: Env, tmp_path: Path) -> None:
     """The limits are on characters, before anything is encoded, and on tokens."""
     model = script(tmp_path, context_size=8192)
-    too_many = hermes("tokens", "-m", model, env=home, stdin=b" " * 2_100_000)
+    too_many = hermes("tokens", "-m", model, env=home, stdin=b"y" * 2_100_000)
     assert (too_many.code, "more than 2,097,152 characters" in too_many.stderr) == (2, True)
-    tokens = hermes("tokens", "-m", model, env=home, stdin=b" " * 260_000)
+    tokens = hermes("tokens", "-m", model, env=home, stdin=b"y" * 260_000)
     assert (tokens.code, "more than 250,000 tokens" in tokens.stderr) == (2, True)
