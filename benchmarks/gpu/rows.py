@@ -65,7 +65,7 @@ def measure(run: Run) -> list[Line]:
     size = sum(p.nbytes for p in model.parameters())
     folder = run.scratch / "random-16bit"
     if fits := shutil.disk_usage(run.scratch).free > ROOM * size:
-        model.save_pretrained(str(folder), max_shard_size="1GB")
+        sides.save(model, folder)
     del model
     free_memory(run.device)
     if not fits:
@@ -188,7 +188,7 @@ def unsteady(runs: Repeats[Decoded]) -> str:
 def ids_fault(run: Run, precision: str) -> str:
     """Return an error text if hermes' ids are not those of `generate` on a small model in float32."""
     folder = run.scratch / f"small-{precision}"
-    sides.random_model(sides.SMALL, run.device, torch.float32).save_pretrained(str(folder))
+    sides.save(sides.random_model(sides.SMALL, run.device, torch.float32), folder)
     model, device = load_model(plan_for(folder, run.device, "float32", precision))
     expected = generate_side(model, device)(prompt_ids(24), GATE_TOKENS)
     decoded = hermes_side(model, device, 256)(prompt_ids(24), GATE_TOKENS)

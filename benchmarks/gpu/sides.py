@@ -1,6 +1,7 @@
 """The models and the sides of the rows of a GPU: hermes' decode loop, and `generate`."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, MistralConfig
 
 from benchmarks.hermes import GREEDY, plan
 from benchmarks.peers.torch_model import generate
+from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.engines.transformers.cuda_graphs import Capture, cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
@@ -111,6 +113,14 @@ def random_model(sizes: Mapping[str, float], device: torch.device, dtype: torch.
     loader: Any = AutoModelForCausalLM
     with torch.device(device):
         return loader.from_config(config, dtype=dtype, attn_implementation="sdpa").eval()
+
+
+def save(model: Any, folder: Path) -> None:
+    """Save the weights, and a tokenizer of the two ChatML tokens, without which hermes plans no model."""
+    model.save_pretrained(str(folder), max_shard_size="1GB")
+    added = [{"id": 32_000 + n, "content": token} for n, token in enumerate((IM_END, IM_START))]
+    tokenizer = {"added_tokens": added, "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
 def plan_for(folder: Path, device: torch.device, dtype: str, precision: str = "auto") -> Plan:
