@@ -26,8 +26,8 @@ MORE_SECONDS: Final = 2.0
 MORE_MEMORY: Final = 128 << 20
 """How much more than with the harmless file a run may take."""
 COLUMNS: Final = ("signals", "tracebacks", "hangs", "over bounds", "raw", "forged")
-SAMPLE_TURNS: Final = 7
-"""The number of turns of `mutants.SAMPLES["png"]` with its examples, a greeting and a question."""
+TURNS: Final = {"a picture of 20 MB": 7}
+"""The most turns of a card that has more than the harmless one: `mutants.SAMPLES["png"]` has examples."""
 FRAME: Final = ["<|im_start|>", "<|im_end|>"]
 _ROOT: Final = Path(__file__).parents[1]
 _INVISIBLE: Final = {*range(0x202A, 0x202F), *range(0x2066, 0x2070), *range(0xE0000, 0xE0080)} | {
@@ -78,8 +78,14 @@ class Row:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def faults(ended: child.Ended, harmless: child.Ended, *, escapes: bool = False) -> dict[str, str]:
-    """Return the faults of a run by column. `escapes`: hermes' own control sequences are allowed."""
+def faults(
+    ended: child.Ended, harmless: child.Ended, *, escapes: bool = False, turns: int = 0
+) -> dict[str, str]:
+    """Return the faults of a run by column.
+
+    `escapes`: hermes' own control sequences are allowed. `turns`: the most turns of the prompt, if it may
+    have more than with the harmless file.
+    """
     found: dict[str, str] = {}
     if ended.code is None:
         return {"hangs": f"killed after {ended.seconds:.0f} s"}
@@ -93,7 +99,7 @@ def faults(ended: child.Ended, harmless: child.Ended, *, escapes: bool = False) 
     text = child.OWN_SEQUENCES.sub("", ended.output) if escapes else ended.output
     if raw := {character for character in text if _is_raw(character)}:
         found["raw"] = ascii(sorted(raw))
-    if forged := _forged(ended, harmless):
+    if forged := _forged(ended, harmless, turns):
         found["forged"] = forged
     return found
 
@@ -108,13 +114,13 @@ def _control_tokens(ended: child.Ended) -> list[str]:
     return [token["text"] for line in lines for token in json.loads(line) if token["control"]]
 
 
-def _forged(ended: child.Ended, harmless: child.Ended) -> str:
+def _forged(ended: child.Ended, harmless: child.Ended, turns: int) -> str:
     """Return the error if `tokens` printed other control tokens than with the harmless file."""
     control = _control_tokens(ended)
     expected = _control_tokens(harmless)
-    # Long texts leave out turns, and cards without a greeting have fewer. Some cards are based on a sample.
-    most_turns = max(len(expected) // 2, SAMPLE_TURNS)
-    allowed = [FRAME * turns + FRAME[:1] for turns in range(most_turns + 1)]
+    # Long texts leave out turns, and cards without a greeting have fewer.
+    most_turns = max(len(expected) // 2, turns)
+    allowed = [FRAME * count + FRAME[:1] for count in range(most_turns + 1)]
     return (
         f"{len(control)} control tokens, {len(expected)} expected"
         if control and control not in allowed
@@ -183,7 +189,8 @@ def _run_kind(
             }
             command = [word.format(file=file, **paths) for word in words.split()]
             ended = child.run_at_terminal(command, environment, home, LINES if verb == "chat" else b"")
-            found = faults(ended, harmless.setdefault(verb, ended), escapes=renders)
+            baseline = harmless.setdefault(verb, ended)
+            found = faults(ended, baseline, escapes=renders, turns=TURNS.get(name, 0))
             row.runs += 1
             row.counts.update(found.keys())
             for column, what in found.items():

@@ -20,21 +20,21 @@ from hermes_cli.models.offer import SUGGESTED_MODEL
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.store import database
 
-DESCRIPTIONS: Final = {
-    "settings": "a setting in the config file or the environment is invalid",
-    "folder": "hermes cannot write to its folder",
-    "conversations": "the database of conversations cannot be used",
-    "persona": "the default persona cannot be used",
-    "library": "a library of the system is missing",
-    "model": "the default model cannot be loaded",
-    "no-model": "no model is installed",
-    "broken-model": "an installed model is broken",
-    "gpu-list": "llama.cpp cannot list the GPUs",
-    "gpu-driver": "the driver of a GPU does not respond",
-    "gpu-unused": "no installed package supports the GPU",
-    "cpu-unused": "llama.cpp does not use all instructions of the processor",
-}
-"""The code of each finding. docs/troubleshooting.md has a section for each."""
+CODES: Final = (
+    "settings",
+    "folder",
+    "conversations",
+    "persona",
+    "library",
+    "model",
+    "no-model",
+    "broken-model",
+    "gpu-list",
+    "gpu-driver",
+    "gpu-unused",
+    "cpu-unused",
+)
+"""The codes of the findings. docs/troubleshooting.md has a section for each."""
 
 
 @dataclass(frozen=True, slots=True)

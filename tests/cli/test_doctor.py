@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hermes_cli import system_packages
-from hermes_cli.application.findings import DESCRIPTIONS
+from hermes_cli.application.findings import CODES
 from hermes_cli.models import gpu_advice
 from hermes_cli.models.llama_build import LlamaBuild
 from hermes_cli.store.store import Store
@@ -25,7 +25,7 @@ def findings(env: Env) -> list[dict[str, Any]]:
     result = hermes("doctor", "--json", env=env)
     found: list[dict[str, Any]] = result.json["findings"]
     assert result.code == any(finding["is_problem"] for finding in found)
-    assert all(finding["code"] in DESCRIPTIONS for finding in found)
+    assert all(finding["code"] in CODES for finding in found)
     assert all(finding["message"] and finding["fix"] for finding in found), found
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.application.findings import DESCRIPTIONS
+from hermes_cli.application.findings import CODES
 from hermes_cli.config import CHOICES, PLAIN_SETTINGS, Settings
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, links, name
 from tools.docs import DOCS, generated, replaced
@@ -74,7 +74,7 @@ def test_every_finding_of_doctor_has_a_section() -> None:
     """The page on troubleshooting explains each finding under its name."""
     text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     _, findings, _ = re.split(r"^## (?:Findings|Other problems)$", text, flags=re.MULTILINE)
-    assert re.findall(r"^### (.*)$", findings, re.MULTILINE) == [*DESCRIPTIONS]
+    assert re.findall(r"^### (.*)$", findings, re.MULTILINE) == [*CODES]
 
 
 def test_the_commands_of_make_exist() -> None:
