@@ -118,21 +118,6 @@ def test_a_damaged_database_is_reported_and_unchanged(scripted: Env) -> None:
     assert path.read_bytes() == damaged
 
 
-def test_a_database_with_invalid_rows_is_reported(scripted: Env) -> None:
-    """It opens, but its check finds a row that hermes cannot have written."""
-    path = Path(scripted["OPENHERMES_HOME"]) / "data" / "conversations.db"
-    Store(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        connection.execute("INSERT INTO conversations (created, updated) VALUES (0, 0)")
-        connection.execute(
-            "INSERT INTO messages (conversation, role, text, state, created) VALUES (1, 'x', 'x', 'complete', 0)"
-        )
-    connection.close()
-    (finding,) = (found for found in findings(scripted) if found["code"] == "conversations")
-    assert "is damaged: CHECK constraint failed" in finding["message"]
-
-
 def test_the_database_of_another_program_is_reported(scripted: Env) -> None:
     """It is left as it is."""
     path = Path(scripted["OPENHERMES_HOME"]) / "data" / "conversations.db"
