@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.messages import Message, Role
@@ -149,15 +150,20 @@ class ChatML:
         Otherwise, a new assistant turn is opened. For ordinary text, the ids are the same as those of the
         model's chat template.
         """
+        segments = self._closed_turns(messages)
+        if messages and messages[-1].role is Role.ASSISTANT:
+            return segments[:-2]
+        start = Segment((self.im_start,), control=True)
+        return [*segments, start, Segment(self.open_turn_ids(messages), control=False)]
+
+    def _closed_turns(self, messages: Sequence[Message]) -> list[Segment]:
+        """Return the complete turns of `messages`, each with the separator after it."""
         start = Segment((self.im_start,), control=True)
         end = Segment((self.im_end,), control=True)
-        continues = bool(messages) and messages[-1].role is Role.ASSISTANT
-        result: list[Segment] = []
+        segments: list[Segment] = []
         for message in messages:
-            result += [start, Segment(self.turn_ids(message), control=False), end, self._between_turns]
-        if continues:
-            return result[:-2]
-        return [*result, start, Segment(self.open_turn_ids(messages), control=False)]
+            segments += [start, Segment(self.turn_ids(message), control=False), end, self._between_turns]
+        return segments
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """Return the ids after the start token of the assistant turn that the model will continue."""
@@ -216,11 +222,15 @@ class ChatML:
         """Return the prompt for `messages` as one list of token ids."""
         return [i for segment in self.segments(messages) for i in segment.ids]
 
-    def system_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids of the system turn and the separator after it, or an empty list without one."""
-        if not messages or messages[0].role is not Role.SYSTEM:
-            return []
-        return [i for segment in self.segments(messages[:1])[:4] for i in segment.ids]
+    def cacheable_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids of the first turns that are cacheable, with the separator after each."""
+        first = list(takewhile(lambda message: message.cacheable, messages))
+        return [i for segment in self._closed_turns(first) for i in segment.ids]
+
+    def common_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids that begin every prompt in which another turn follows `messages`."""
+        turns = [i for segment in self._closed_turns(messages) for i in segment.ids]
+        return [*turns, self.im_start]
 
 
 def _utf8(text: str) -> bytes:

@@ -130,7 +130,7 @@ def is_writable(path: Path) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _setting(default: str | None = None, *choices: str) -> Any:
+def _setting(*choices: str, default: str | bool | None = None) -> Any:
     """Declare a setting of the config file and the environment. `choices`, if any, are its allowed values."""
     return field(default=default, metadata={"choices": choices})
 
@@ -140,15 +140,16 @@ class Settings:
     """Settings from the config file and the environment. `sources` has the source of each one that is set."""
 
     model: str | None = _setting()
-    persona: str = _setting(DEFAULT_PERSONA)
+    persona: str = _setting(default=DEFAULT_PERSONA)
     user: str | None = _setting()
     context: int | None = _setting()
     precision: str | None = _setting()
     device: str | None = _setting()
-    keys: str = _setting("emacs", "emacs", "vi")
-    on_overflow: str | None = _setting(None, "drop", "error", "summarise")
-    decode: str = _setting("ahead", "ahead", "step")
-    speculate: str = _setting("off", "off", "lookup")
+    keys: str = _setting("emacs", "vi", default="emacs")
+    on_overflow: str | None = _setting("drop", "error", "summarise")
+    decode: str = _setting("ahead", "step", default="ahead")
+    speculate: str = _setting("off", "lookup", default="off")
+    prefill_ahead: bool = _setting(default=True)
     about_user: str = ""
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
@@ -209,6 +210,8 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
 
 
 def _parse_setting(name: str, text: str, where: str) -> Any:
+    if PLAIN_SETTINGS[name] is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
     try:
         return PLAIN_SETTINGS[name](text)
     except ValueError:
@@ -217,10 +220,10 @@ def _parse_setting(name: str, text: str, where: str) -> Any:
 
 def _check_setting(name: str, value: Any, where: str) -> Any:
     kind, choices = PLAIN_SETTINGS[name], CHOICES.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        kind_text = "a string" if kind is str else "a whole number"
+    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
+        kind_text = {str: "a string", int: "a whole number", bool: "true or false"}[kind]
         raise ConfigError(f"{where}: {name} takes {kind_text}, not {value!r}")
-    if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
+    if isinstance(value, int) and kind is int and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
     if isinstance(value, str) and not _is_text(value):
         raise ConfigError(f"{where}: {name} is not UTF-8 text")

@@ -29,7 +29,7 @@ class TurnIds:
 class Message:
     """One turn: its role, its text, and, for a generated answer, its token ids.
 
-    An engine may save the KV cache of a `cacheable` system prompt to disk.
+    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`.
     """
 
     role: Role
@@ -67,8 +67,8 @@ class Opening:
     """The beginning of a conversation: the system prompt, example exchanges, and greetings.
 
     `examples` are complete exchanges, oldest first. One of `greetings` is shown; the others are its swipes.
-    `cacheable` is true if the KV cache of the system prompt may be saved to disk. It is true for a persona's
-    prompt, and false for text that the user typed.
+    `cacheable` is true if the KV cache of the system prompt and the examples may be saved to disk. It is true
+    for those of a persona, and false for text that the user typed.
     """
 
     system: str | None = None

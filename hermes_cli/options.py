@@ -76,8 +76,10 @@ class OptionField:
 
 
 def field_type(annotation: Any) -> type:
-    """Return float, int or str for the annotation of a field, such as `int | None` or `tuple[str, ...]`."""
-    return next(kind for kind in (float, int, str) if kind in (annotation, *typing.get_args(annotation)))
+    """Return the type in the annotation of a field, such as `int | None` or `tuple[str, ...]`."""
+    return next(
+        kind for kind in (bool, float, int, str) if kind in (annotation, *typing.get_args(annotation))
+    )
 
 
 FIELDS: dict[str, OptionField] = {

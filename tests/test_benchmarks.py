@@ -15,7 +15,7 @@ from benchmarks import measure
 from benchmarks.__main__ import TORCH_ROWS, Rows, main
 from benchmarks.measure import Bench, Child, Repeats
 from benchmarks.report import Goal, Line, table
-from benchmarks.rows import ask, command_startup, lookup_speculation, prefix_reuse
+from benchmarks.rows import ask, command_startup, lookup_speculation, prefill_ahead, prefix_reuse
 
 ROOT = Path(__file__).parents[1]
 
@@ -277,3 +277,17 @@ def test_the_cheap_rows_run(starter_path: Path, tmp_path: Path) -> None:
     record = written(tmp_path)
     assert {line["row"] for line in record["lines"]} == {*rows} == set(record["seconds"])
     assert record["versions"]["xllamacpp"]
+
+
+def test_an_id_of_the_card_that_is_evaluated_after_enter_is_found() -> None:
+    """After Enter, only the ids of the user's turn may be evaluated, and all sides must agree."""
+    prompt = [1, 7, 8, 2, 1, 5, 6, 2, 1, 9]  # 1 begins a turn: the card's, the user's, the answer's
+    ours = {"prompt": prompt, "generated": [4], "prefilled": 5, "first_s": 0.1}
+    peer = {"generated": [4], "prefilled": 10, "first_s": 1.0}
+
+    def fault(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+        return prefill_ahead.gate(Repeats({"hermes": [mine], "llama.cpp": [theirs]}, []), len(prompt))
+
+    assert fault(ours, peer) == ""
+    assert "6 ids were evaluated" in fault({**ours, "prefilled": 6}, peer)
+    assert "first ids" in fault(ours, {**peer, "generated": [3]})

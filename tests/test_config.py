@@ -95,6 +95,9 @@ def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
         ('modle = "x"', r"did you mean 'model'"),
         ("model = 3", r"model takes a string"),
         ('decode = "fast"', r"decode is 'fast'; it can be ahead or step"),
+        ('prefill_ahead = "no"', r"prefill_ahead takes true or false, not 'no'"),
+        ("prefill_ahead = 0", r"prefill_ahead takes true or false, not 0"),
+        ("context = true", r"context takes a whole number, not True"),
         ('speculate = "on"', r"speculate is 'on'; it can be off or lookup"),
         ('model = ""', r"model is empty"),
         ("context = true", r"whole number"),
@@ -128,3 +131,23 @@ def test_a_config_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     paths.config_file.write_bytes(b'model = "\xff"')
     with pytest.raises(ConfigError, match="not UTF-8: byte 9"):
         config.load(paths, env)
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "value"),
+    [
+        ("", "", True),
+        ("prefill_ahead = false", "", False),
+        ("prefill_ahead = false", "true", True),
+        ("", "False", False),
+    ],
+)
+def test_prefill_ahead_is_true_or_false(tmp_path: Path, text: str, variable: str, *, value: bool) -> None:
+    """It is on by default; the config file and the environment turn it off."""
+    assert load(tmp_path, text, OPENHERMES_PREFILL_AHEAD=variable).prefill_ahead is value
+
+
+def test_a_variable_that_is_neither_true_nor_false_is_refused(tmp_path: Path) -> None:
+    """The message names the variable."""
+    with pytest.raises(ConfigError, match="OPENHERMES_PREFILL_AHEAD: prefill_ahead takes true or false"):
+        load(tmp_path, OPENHERMES_PREFILL_AHEAD="yes")

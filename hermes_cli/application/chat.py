@@ -12,6 +12,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
+from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
 from hermes_cli.messages import Opening
 from hermes_cli.models import local
@@ -88,6 +89,11 @@ class ReplHost:
         """Whether messages and input lines must not be written to disk."""
         return self.flags.no_log
 
+    @property
+    def prefills_ahead(self) -> bool:
+        """Whether prompts may be evaluated while the user types."""
+        return self.runtime.settings.prefill_ahead
+
     def stop_saving(self) -> None:
         """Stop saving messages and input lines for the rest of the run, as with --no-log."""
         self.flags = replace(self.flags, no_log=True)
@@ -154,7 +160,7 @@ class ReplHost:
         if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
             return
         use_smaller(self.choice, smaller)
-        session.engine = open_engine(self.runtime, self.choice)
+        session.engine = self._open(self.choice)
         session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
@@ -164,17 +170,20 @@ class ReplHost:
         choice.check_options(session.options)
         try:
             session.engine.close()  # close first: two models may not fit in memory
-            session.engine = open_engine(self.runtime, choice)
+            session.engine = self._open(choice)
             self.choice = choice
             session.recorder.precision = choice.plan.precision if choice.plan else ""
         except BaseException:
             session.engine = self._reopen()
             raise
 
+    def _open(self, choice: ModelChoice) -> Engine:
+        return BackgroundEngine.around(open_engine(self.runtime, choice))
+
     def _reopen(self) -> Engine:
         """Reload the previous model. Ctrl-C only restarts the load, because a chat needs an engine."""
         while True:
             try:
-                return open_engine(self.runtime, self.choice)
+                return self._open(self.choice)
             except KeyboardInterrupt:
                 continue

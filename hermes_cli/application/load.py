@@ -103,6 +103,7 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
     model = choice.selection.model
     if model is None:
         raise ModelUnavailable(f"{choice.selection.name} is not on this machine")
+    cache_dir = PromptCacheDir(runtime.paths.prefixes)
     if plan.engine == "transformers":
         requirements.check(plan, model.facts)
         title = f"{plan.model} ({gib(plan.weight_bytes)} GiB)"
@@ -112,7 +113,7 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
             return TransformersEngine.open(
                 plan,
                 report=shown_report,
-                cache_dir=PromptCacheDir(runtime.paths.prefixes),
+                cache_dir=cache_dir,
                 cuda_graphs=runtime.settings.decode == "ahead",
                 lookup=runtime.settings.speculate == "lookup",
             )
@@ -127,6 +128,7 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
         LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
         name=plan.model,
         log=engine_log(runtime),
+        cache_dir=cache_dir,
     )
 
 

@@ -254,8 +254,9 @@ class PromptBuilder:
                 _BEFORE_ALL_TURNS,
                 Message(Role.SYSTEM, self._system, cacheable=self._cacheable),
             )
+        is_cacheable = self._cacheable and not step.example  # one file for each persona
         for message in self._examples[self._example_starts[step.example] :]:
-            yield PartKind.EXAMPLES, _BEFORE_ALL_TURNS, message
+            yield PartKind.EXAMPLES, _BEFORE_ALL_TURNS, replace(message, cacheable=is_cacheable)
         if self._summary is not None and self._summary.text:
             yield PartKind.SUMMARY, _BEFORE_ALL_TURNS, Message(Role.SYSTEM, self._summary.text)
         for active in in_order(step.active_lore):

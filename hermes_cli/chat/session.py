@@ -10,7 +10,7 @@ from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary, from_saved, to_saved
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.summarize import summarize
-from hermes_cli.engines.background import is_ready
+from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
@@ -186,6 +186,14 @@ class Session:
     def assembled(self, *more: Message) -> Prompt:
         """Return the prompt for the conversation followed by `more`. It may exceed the context window."""
         return self._assembled(self.conversation.add(*more), self._next_deadline())
+
+    def prefill_ahead(self) -> None:
+        """Start to evaluate the next prompt up to the user's turn, if the engine can do so on a thread."""
+        engine = self.engine
+        if isinstance(engine, BackgroundEngine) and not (engine.is_loading() or engine.failure):
+            messages = self.assembled(Message(Role.USER, "")).messages
+            turn = max(index for index, message in enumerate(messages) if message.role is Role.USER)
+            engine.prefill_ahead(messages[:turn])
 
     def _next_deadline(self) -> Deadline:
         """Return the deadline of the next prompt: that of the opening, or a new one."""

@@ -1,17 +1,21 @@
-"""An engine that loads its model on a thread, so that the user can type while it loads.
+"""An engine that loads its model and prefills prompts on a thread, so that the user can type meanwhile.
 
 Calls that need the model wait until it is loaded.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, PromptToken
+from hermes_cli.errors import HermesError
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 
 POLL_S = 0.05
+CLOSE_S = 2.0
+"""Seconds that `close` waits for the current chunk of a prefill."""
 
 
 class BackgroundEngine:
@@ -38,6 +42,14 @@ class BackgroundEngine:
         self._engine: Engine | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._prefilling: _Prefill | None = None
+
+    @classmethod
+    def around(cls, engine: Engine) -> "BackgroundEngine":
+        """Return one for an engine that is already loaded."""
+        made = cls(lambda _report, _notify: engine, name=engine.name, context_size=engine.context_size)
+        made.opened()
+        return made
 
     def is_loading(self) -> bool:
         """Return whether loading has neither finished nor failed."""
@@ -89,21 +101,51 @@ class BackgroundEngine:
                 return False
         return True
 
+    def prefill_ahead(self, messages: Sequence[Message]) -> None:
+        """Start to prefill `messages` on a thread, if the model is loaded.
+
+        The next answer, or a call with other messages, ends it.
+        """
+        earlier = self._prefilling
+        if self._engine is None or (earlier is not None and earlier.messages == messages):
+            return
+        if earlier is not None:
+            earlier.cancel.set()
+        self._prefilling = _Prefill(self._engine, messages, earlier)
+        self._prefilling.start()
+
+    def _stop_prefill(self, wait_s: float = 0.0) -> bool:
+        """Cancel the prefill, and wait for the end of its current chunk. Return whether it has ended."""
+        if self._prefilling is not None:
+            self._prefilling.cancel.set()
+            self._prefilling.join(wait_s)
+            if self._prefilling.is_alive():
+                return False
+            self._prefilling = None
+        return True
+
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer after the model is loaded. Setting `cancel` also ends the wait."""
-        if self._engine is not None:
+        if self._engine is not None and self._stop_prefill():
             return self._engine.stream(messages, options, cancel)
         return self._stream_later(messages, options, cancel)
 
     def _stream_later(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        if not self.wait(cancel):
+        is_ready = self.wait(cancel)
+        while is_ready and not self._stop_prefill(POLL_S):
+            is_ready = not cancel.is_set()
+        if not is_ready:
             yield Chunk("", Completion(FinishReason.CANCELLED))
             return
         yield from self.opened().stream(messages, options, cancel)
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Wait for the model, and evaluate the ids of the messages; see Engine.prefill."""
+        self.opened().prefill(messages, cancel)
 
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Wait for the model, and return the number of tokens in the prompt for `messages`."""
@@ -118,7 +160,26 @@ class BackgroundEngine:
         if self._thread is not None:
             self.wait(Cancel())
         if self._engine is not None:
+            self._stop_prefill(CLOSE_S)
             self._engine.close()
+
+
+class _Prefill(threading.Thread):
+    """A prefill on a thread. It begins when the `earlier` one has ended."""
+
+    def __init__(self, engine: Engine, messages: Sequence[Message], earlier: "_Prefill | None") -> None:
+        super().__init__(name="prefill", daemon=True)
+        self.messages = messages
+        self.cancel = Cancel()
+        self._engine = engine
+        self._earlier = earlier
+
+    def run(self) -> None:
+        if self._earlier is not None:
+            self._earlier.join()
+            self._earlier = None
+        with suppress(HermesError):  # the answer raises it again
+            self._engine.prefill(self.messages, self.cancel)
 
 
 def is_ready(engine: Engine, cancel: Cancel) -> bool:

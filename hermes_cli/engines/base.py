@@ -159,6 +159,16 @@ class Engine(Protocol):
         ResourcesExhausted if memory runs out, and HermesError if the engine itself fails.
         """
 
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Evaluate the ids that begin every prompt in which another turn follows `messages`.
+
+        The next `stream` finds them in the KV cache. Setting `cancel` ends this after the current chunk; the
+        ids evaluated so far stay in the cache. Ids that do not fit the context window are not evaluated.
+
+        Like `stream`, it is not re-entrant, but it may run on any thread. Raises the same errors, except
+        ContextOverflow.
+        """
+
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Return the number of tokens of the prompt for these messages.
 

@@ -129,6 +129,12 @@ class ScriptedEngine:
             yield Chunk(text)
         yield Chunk("", answer.completion(Usage(len(prompt), len(ids), cached), reason))
 
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Put the ids of the messages into the cache; see Engine.prefill."""
+        ids = self._chatml.common_ids(messages)
+        if len(ids) < self.context_size and not cancel.is_set():
+            self._cache = ids
+
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
         return self._chatml.count(messages, self.context_size if limit is None else limit)

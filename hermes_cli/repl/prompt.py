@@ -133,7 +133,7 @@ class PromptReader:
 
                 def begin() -> None:
                     pre_run()
-                    get_app().create_background_task(self._watch_loading())
+                    get_app().create_background_task(self._prepare())
                     if in_editor:
                         key_bindings.open_editor(state, self._pastes, self._session.default_buffer)
 
@@ -169,6 +169,12 @@ class PromptReader:
                 state.notice("(the attached files were removed)")
             else:
                 state.notice("Press Ctrl-D or type /exit to leave.")
+
+    async def _prepare(self) -> None:
+        """Load the model, and prefill the next prompt."""
+        await self._watch_loading()
+        await asyncio.sleep(0)
+        self._state.prefill_ahead()
 
     async def _watch_loading(self) -> None:
         """Load the model after the prompt is drawn. Show the progress, and the error if loading fails."""

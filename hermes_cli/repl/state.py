@@ -1,6 +1,7 @@
 """The state of a running REPL, and the interface of the program that hosts it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +37,10 @@ class Host(Protocol):
     @property
     def is_saving_disabled(self) -> bool:
         """Whether messages, typed lines and system prompts must not be written to disk."""
+
+    @property
+    def prefills_ahead(self) -> bool:
+        """Whether prompts may be evaluated while the user types."""
 
     def stop_saving(self) -> None:
         """Stop writing to disk for the rest of the run."""
@@ -158,6 +163,12 @@ class ReplState:
         engine = self.session.engine
         while isinstance(engine, BackgroundEngine) and engine.notices:
             self.notice(engine.notices.pop(0))
+
+    def prefill_ahead(self) -> None:
+        """Start to evaluate the next prompt up to the user's turn, unless the settings say not to."""
+        if self.host.prefills_ahead:
+            with suppress(HermesError):  # sending a message shows the error
+                self.session.prefill_ahead()
 
     def context_used(self) -> int | None:
         """Return the number of tokens in the prompt. The count is repeated only after a change.

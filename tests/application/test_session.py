@@ -1,4 +1,4 @@
-"""Which messages a session marks as cacheable: a persona's own system prompt only."""
+"""Which messages a session marks as cacheable: a persona's own system prompt and examples only."""
 
 import io
 from collections.abc import Mapping
@@ -26,6 +26,8 @@ from tests.database import OpenStore
 
 Env = Mapping[str, str]
 QUESTION = Message(Role.USER, "hi")
+EXCHANGES = 3
+"""The number of example exchanges of Edward Elric."""
 
 
 @pytest.fixture
@@ -51,11 +53,12 @@ def cacheable(session: Session) -> list[str]:
 
 
 def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
-    """No other message is cacheable, also in a new conversation."""
-    assert cacheable(session) == ["system"]
+    """No other message is cacheable, also in a new conversation. Edward Elric has an example exchange."""
+    own = ["system", *(["user", "assistant"] * EXCHANGES)]
+    assert cacheable(session) == own
     assert list(session.send("hi", Cancel()))
     session.clear()
-    assert cacheable(session) == ["system"]
+    assert cacheable(session) == own
 
 
 @pytest.mark.parametrize("flags", [Flags(system="Be brief."), Flags(no_log=True)])
@@ -109,4 +112,4 @@ def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     continued = Session(ScriptedEngine([]), opening, LayeredOptions(), Recorder(store), prompt_settings)
     store.locks.release()
     saved_conversations.resume(continued, store.conversations()[0])
-    assert cacheable(continued) == (["system"] if system is None else [])
+    assert bool(cacheable(continued)) is (system is None)

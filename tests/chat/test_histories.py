@@ -75,6 +75,9 @@ class UnreliableEngine:
         reason = FinishReason.CANCELLED if stopped else FinishReason.STOP
         yield Chunk("", Completion(reason, Usage(1, 1, 0), Timings(0, 0), None))
 
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Do nothing."""
+
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:  # noqa: ARG002
         """Return any number."""
         return len(messages)

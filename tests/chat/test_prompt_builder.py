@@ -57,8 +57,9 @@ def test_examples_are_dropped_before_whole_exchanges() -> None:
     """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
     long = Opening("S", tuple(replace(example, text=example.text.ljust(60, "x")) for example in EXAMPLES * 2))
-    few = PromptBuilder(ScriptedEngine([], 1200), long, DROP).prompt(dialogue(5))
+    few = PromptBuilder(ScriptedEngine([], 1200), replace(long, cacheable=True), DROP).prompt(dialogue(5))
     assert texts(few)[1:6] == [*(example.text for example in long.examples[4:]), "G" * 20]
+    assert [message.role for message in few.messages if message.cacheable] == [Role.SYSTEM]
     less = assembled(turns, 700)
     assert "ea2" not in texts(less)
     assert [(part.kind, part.of - part.kept) for part in less.left_out] == [

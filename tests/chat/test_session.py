@@ -8,12 +8,14 @@ import pytest
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
+from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.personas.persona import Note
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
 from hermes_cli.untrusted.deadline import Deadline
@@ -269,3 +271,48 @@ def test_the_first_turn_shares_the_deadline_of_the_opening() -> None:
     list(session.send("dragon", Cancel()))
     assert len(session.remarks) == 1
     assert session.assembled().active
+
+
+class PrefillRecorder(ScriptedEngine):
+    """Record the texts of the messages of every prefill."""
+
+    def __init__(self, turns: Sequence[ScriptedTurn | str]) -> None:
+        super().__init__(turns, 400)
+        self.prefilled: list[list[str]] = []
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        self.prefilled.append([message.text for message in messages])
+        super().prefill(messages, cancel)
+
+
+def test_the_next_prompt_is_prefilled_up_to_the_users_turn() -> None:
+    """The system prompt and the turns are prefilled, and the next answer evaluates only the user's turn."""
+    engine = PrefillRecorder(["One.", "Two."])
+    session = Session(BackgroundEngine.around(engine), SYSTEM, LayeredOptions())
+    for text in ("1?", "2?"):
+        session.prefill_ahead()
+        assert session.engine._prefilling is not None  # type: ignore[attr-defined]
+        session.engine._prefilling.join()  # type: ignore[attr-defined]
+        send(session, text)
+        assert session.last is not None
+        # The texts of two turns and their roles, and four control tokens and line ends.
+        expected = len(f"user\n{text}") + len("\nassistant\n") + 2
+        assert session.last.usage.prefilled_tokens == expected
+    assert engine.prefilled == [["Be brief."], ["Be brief.", "1?", "One."]]
+
+
+def test_a_note_after_the_users_turn_is_not_prefilled() -> None:
+    """Messages after the user's next turn depend on it, so they are left out."""
+    engine = PrefillRecorder(["One."])
+    settings = PromptSettings(post_history="Stay in character.", note=Note("It rains.", 1))
+    session = Session(BackgroundEngine.around(engine), SYSTEM, LayeredOptions(), None, settings)
+    session.prefill_ahead()
+    session.engine.close()
+    assert engine.prefilled == [["Be brief.", "It rains."]]
+
+
+def test_an_engine_without_a_thread_is_not_prefilled() -> None:
+    """In a pipe, the engine is used directly, and `prefill_ahead` does nothing."""
+    engine = PrefillRecorder(["One."])
+    Session(engine, SYSTEM, LayeredOptions()).prefill_ahead()
+    assert engine.prefilled == []

@@ -1,7 +1,7 @@
 """Tests of an engine that loads on a thread: early calls wait, can be cancelled, and get the load's error."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -203,3 +203,112 @@ def test_is_ready_waits_for_the_model_or_a_cancel(loading: Loading) -> None:
     loading.may_finish.set()
     assert is_ready(loading.engine, Cancel())
     assert is_ready(loading.inner, cancel)
+
+
+class PrefillingEngine(ScriptedEngine):
+    """A scripted engine whose prefills last until `go_on` is set or they are cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(["Hello."])
+        self.prefilled: list[tuple[str, bool]] = []
+        """The text of the last message of each prefill that has ended, and whether it was cancelled."""
+        self.busy = threading.Event()
+        self.go_on = threading.Event()
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        self.busy.set()
+        while not cancel.is_set() and not self.go_on.wait(0.01):
+            pass
+        self.busy.clear()
+        self.prefilled.append((messages[-1].text, cancel.is_set()))
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        assert not self.busy.is_set(), "an answer began during a prefill"
+        return super().stream(messages, options, cancel)
+
+
+SYSTEM = (Message(Role.SYSTEM, "one"),)
+OTHER_SYSTEM = (Message(Role.SYSTEM, "two"),)
+
+
+@pytest.fixture
+def prefilling() -> Iterator[tuple[BackgroundEngine, PrefillingEngine]]:
+    """A loaded engine that is prefilling SYSTEM."""
+    inner = PrefillingEngine()
+    engine = BackgroundEngine.around(inner)
+    engine.prefill_ahead(SYSTEM)
+    assert inner.busy.wait(PATIENCE_S)
+    yield engine, inner
+    inner.go_on.set()
+    engine.close()
+
+
+Prefilling = tuple[BackgroundEngine, PrefillingEngine]
+
+
+def test_an_answer_ends_the_prefill(prefilling: Prefilling) -> None:
+    """A message cancels the prefill, and its answer begins when the prefill has ended."""
+    engine, inner = prefilling
+    assert "".join(chunk.text for chunk in chunks_of(engine)) == "Hello."
+    assert inner.prefilled == [("one", True)]
+
+
+def test_the_same_messages_do_not_begin_a_second_prefill(prefilling: Prefilling) -> None:
+    """Showing the prompt again, after a command, lets the prefill continue, and begins no other."""
+    engine, inner = prefilling
+    engine.prefill_ahead(SYSTEM)
+    inner.go_on.set()
+    engine._prefilling.join(PATIENCE_S)  # type: ignore[union-attr]
+    engine.prefill_ahead(SYSTEM)
+    assert chunks_of(engine)
+    assert inner.prefilled == [("one", False)]
+
+
+def test_other_messages_end_the_prefill_and_begin_another(prefilling: Prefilling) -> None:
+    """A prefill of other messages, after /persona for example, begins when the first one has ended."""
+    engine, inner = prefilling
+    engine.prefill_ahead(OTHER_SYSTEM)
+    inner.go_on.set()
+    engine._prefilling.join(PATIENCE_S)  # type: ignore[union-attr]
+    assert inner.prefilled == [("one", True), ("two", False)]
+
+
+def test_a_cancel_ends_the_wait_for_a_prefill() -> None:
+    """An answer waits for the current chunk of the prefill; a cancel ends that wait, too."""
+
+    class Slow(PrefillingEngine):
+        def prefill(self, _messages: Sequence[Message], _cancel: Cancel) -> None:
+            self.go_on.wait(PATIENCE_S)
+
+    inner = Slow()
+    engine = BackgroundEngine.around(inner)
+    engine.prefill_ahead(SYSTEM)
+    cancel = Cancel()
+    cancel.set()
+    assert chunks_of(engine, cancel) == [Chunk("", Completion(FinishReason.CANCELLED))]
+    inner.go_on.set()
+    assert "".join(chunk.text for chunk in chunks_of(engine)) == "Hello."
+
+
+def test_a_prefill_that_fails_is_not_reported(prefilling: Prefilling) -> None:
+    """The error of a prefill is not raised: the answer raises it again, if it persists."""
+    engine, inner = prefilling
+
+    class Failing(PrefillingEngine):
+        def prefill(self, _messages: Sequence[Message], _cancel: Cancel) -> None:
+            raise ModelUnavailable("the device failed")
+
+    failing = BackgroundEngine.around(Failing())
+    failing.prefill_ahead(SYSTEM)
+    assert "".join(chunk.text for chunk in chunks_of(failing)) == "Hello."
+    inner.go_on.set()
+    assert chunks_of(engine)
+
+
+def test_nothing_is_prefilled_before_the_model_is_loaded(loading: Loading) -> None:
+    """`prefill_ahead` neither loads the model nor waits for it."""
+    loading.engine.prefill_ahead(SYSTEM)
+    assert loading.open_count == 0
+    loading.may_finish.set()

@@ -260,3 +260,59 @@ def test_a_full_context_window_ends_the_answer(engine: Engine) -> None:
     assert total <= engine.context_size
     if engine.name == "scripted":  # its text never ends; a real model may end its answer
         assert (done.finish_reason, total) == (FinishReason.LENGTH, engine.context_size)
+
+
+PREFILLED = Conversation((Message(Role.SYSTEM, "You keep a lighthouse, and tell of the sea. " * 12),))
+
+
+def test_a_prefill_evaluates_what_the_next_prompt_begins_with(engine: Engine) -> None:
+    """After `prefill`, an answer evaluates only the ids of the user's turn and of the opened answer."""
+    engine.prefill(PREFILLED.messages, Cancel())
+    asked = PREFILLED.add(Message(Role.USER, "Hello."))
+    _, done, _ = answer(engine, asked)
+    assert done.usage.cached_tokens == common_tokens(engine, PREFILLED)
+
+
+def common_tokens(engine: Engine, conversation: Conversation) -> int:
+    """Return the number of tokens up to the role of the turn that follows the conversation."""
+    tokens = engine.prompt_tokens(conversation.messages)
+    return max(index for index, token in enumerate(tokens) if token.control) + 1
+
+
+def test_the_same_prefill_again_evaluates_nothing_new(engine: Engine) -> None:
+    """A second `prefill`, also of a part of the messages, leaves the cached ids usable."""
+    longer = PREFILLED.add(Message(Role.USER, "Hello.")).add(Message(Role.ASSISTANT, "Good evening."))
+    for messages in (longer.messages, longer.messages, PREFILLED.messages):
+        engine.prefill(messages, Cancel())
+    _, done, _ = answer(engine, PREFILLED.add(Message(Role.USER, "Hello.")))
+    assert done.usage.cached_tokens == common_tokens(engine, PREFILLED)
+
+
+def test_an_answer_after_a_prefill_is_the_same(engine: Engine) -> None:
+    """A prefill changes the text of no greedy answer, beside the same engine without one."""
+    if engine.name == "scripted":
+        pytest.skip("its answers do not depend on the prompt")
+    asked = PREFILLED.add(Message(Role.USER, "What do you see?"))
+    other = Conversation((Message(Role.USER, "Something else."),))
+    answer(engine, other)
+    expected = answer(engine, asked)[0]
+    answer(engine, other)
+    engine.prefill(PREFILLED.messages, Cancel())
+    assert answer(engine, asked)[0] == expected
+
+
+def test_a_prefill_that_does_not_fit_does_nothing(engine: Engine) -> None:
+    """Messages longer than the context window raise no error, and the engine still answers."""
+    engine.prefill((Message(Role.SYSTEM, "word " * 5000),), Cancel())
+    assert answer(engine, QUESTION)[1].finish_reason is FinishReason.LENGTH
+
+
+def test_a_cancelled_prefill_evaluates_nothing_further(engine: Engine) -> None:
+    """A prefill that is cancelled before it begins leaves the cache of another conversation in place."""
+    answer(engine, QUESTION)
+    cancel = Cancel()
+    cancel.set()
+    engine.prefill(PREFILLED.messages, cancel)
+    _, done, _ = answer(engine, QUESTION)
+    # The prompt's beginning may be dropped from the cache, but no id of the other one is evaluated.
+    assert done.usage.prompt_tokens == engine.count_tokens(QUESTION.messages)

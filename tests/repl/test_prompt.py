@@ -4,7 +4,7 @@ import asyncio
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +19,10 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.session import Session
+from hermes_cli.engines.background import BackgroundEngine
+from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Opening
+from hermes_cli.messages import Message, Opening
 from hermes_cli.models.selection import Selection
 from hermes_cli.options import LayeredOptions
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -331,3 +333,29 @@ def test_vi_keys_edit_the_line(home: Env, keys: PosixPipeInput) -> None:
     """A command after Escape edits the line, and Enter sends it."""
     user = User(home, keys, vi_keys=True)
     assert user.types("wrong word\x1bbcwright\r") == Line("wrong right")
+
+
+@pytest.mark.parametrize(("setting", "prefilled"), [("true", 1), ("false", 0)])
+def test_the_prompt_is_prefilled_unless_the_setting_is_off(
+    home: Env, keys: PosixPipeInput, setting: str, prefilled: int
+) -> None:
+    """At the prompt, the next prompt is prefilled; a command that changes nothing begins no other prefill."""
+    user = User({**home, "OPENHERMES_PREFILL_AHEAD": setting}, keys)
+    engine = CountingEngine([])
+    user.session.engine = BackgroundEngine.around(engine)
+    user.session.opening = Opening("Be brief.")
+    for _ in range(2):
+        user.press_when(lambda: engine.prefills == prefilled, "/help\r")
+        assert user.reader.read() == Line("/help")
+    user.session.engine.close()
+    assert engine.prefills == prefilled
+
+
+class CountingEngine(ScriptedEngine):
+    """Count the prefills."""
+
+    prefills = 0
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        self.prefills += 1
+        super().prefill(messages, cancel)

@@ -6,6 +6,8 @@ Messages are JSON objects, one per line. The first one holds the settings; its a
     {"id", "encode": text}    → {"id", "ids"}
     {"id", "run": request}    → {"id", "event"} for each event, then {"id", "done"}
     {"cancel": id}            stops a completion at its next token
+    {"id", "save": file}      → {"id", "tokens"}: saves the states of the KV cache, and returns their number
+    {"id", "restore": file}   → {"id", "tokens"}: replaces the states of the KV cache with saved ones
 
 A request that fails is answered with {"id", "error": {"type": an exception's name, "message"}}. The child
 exits when its parent does.
@@ -29,6 +31,7 @@ Message = dict[str, Any]
 def serve(descriptor: int) -> None:
     """Serve the requests that arrive on a socket, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    os.umask(0o077)  # llama.cpp writes the states of prompts
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash writes no file with the conversation
     connection = socket.socket(fileno=descriptor)
     incoming, outgoing = connection.makefile("rb"), connection.makefile("wb")
@@ -77,6 +80,8 @@ class _Requests:
         try:
             if "encode" in message:
                 answer: Message = {"ids": self._loaded[0].encode(message["encode"])}
+            elif action := next((key for key in ("save", "restore") if key in message), None):
+                answer = {"tokens": self._loaded[0].transfer_states(action, message[action])}
             else:
                 if not cancelled.is_set():
                     self._loaded[0].run(message["run"], on_event)

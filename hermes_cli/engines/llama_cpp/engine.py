@@ -5,6 +5,7 @@ It reuses the KV cache of the last prompt, and cancelling stops generation withi
 
 import queue
 import re
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,8 +14,10 @@ from typing import Any
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
 from hermes_cli.engines.detokenizer import prompt_tokens, texts
+from hermes_cli.engines.llama_cpp.prompt_cache import PromptCache
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
+from hermes_cli.engines.prompt_cache_dir import MIN_TOKENS, PromptCacheDir
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted, UsageError
 from hermes_cli.messages import Message
@@ -40,7 +43,7 @@ class LlamaCppEngine:
     """A GGUF model in llama.cpp. `header` is the file's metadata, and `settings` the load parameters.
 
     The model runs in a child process, which is started again after a crash. `log` is called with each line of
-    its log.
+    its log. `cache_dir` is the folder of the prefix cache on disk, or None to disable it.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class LlamaCppEngine:
         *,
         name: str,
         log: Callable[[str], None] | None = None,
+        cache_dir: PromptCacheDir | None = None,
     ) -> None:
         self.name = name
         self.context_size = settings.context_size
@@ -58,8 +62,14 @@ class LlamaCppEngine:
         self._is_recursive = header.tokenizer_model == "gpt2" and header.tokenizer_pre not in LOOPING
         if self._is_recursive:
             settings = replace(settings, stack_bytes=STACK_BYTES)
+        if cache_dir is not None:
+            settings = replace(settings, states_folder=str(cache_dir.folder))
+        self._prefixes = PromptCache(cache_dir, settings, header.kv_bytes_per_token) if cache_dir else None
+        self._prefix: list[int] = []
+        """The first ids in the KV cache that were restored from a file or saved."""
         self._settings = settings
         self._log = log
+        self._restarting = threading.Lock()
         self._server = LlamaProcess(settings, log)
         self.placement: Placement | None = self._server.placement
         self._byte_level = header.tokenizer_model == "gpt2"
@@ -80,10 +90,12 @@ class LlamaCppEngine:
 
     def _running(self) -> LlamaProcess:
         """Return the child process. If it has crashed, load the model in a new one."""
-        if self._server.has_crashed:
-            self._server.close()
-            self._server = LlamaProcess(self._settings, self._log)
-        return self._server
+        with self._restarting:
+            if self._server.has_crashed:
+                self._server.close()
+                self._prefix = []
+                self._server = LlamaProcess(self._settings, self._log)
+            return self._server
 
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
@@ -93,16 +105,59 @@ class LlamaCppEngine:
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
-        return self._chunks(Answer(self._chatml, messages, options), prompt, options, cancel)
+        prefix = self._load_prefix(messages, cancel)
+        return self._chunks(prefix, Answer(self._chatml, messages, options), prompt, options, cancel)
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Evaluate the ids of the messages; see Engine.prefill."""
+        ids = self._chatml.common_ids(messages)
+        if len(ids) < self.context_size:
+            for _ in self._load_prefix(messages, cancel):
+                pass
+            for _ in self._prefill(ids, cancel):
+                pass
+
+    def _load_prefix(self, messages: Sequence[Message], cancel: Cancel) -> Iterator[tuple[int, int]]:
+        """Put the cacheable messages into the KV cache: from their file, or by evaluating and saving them.
+
+        Yield what `_prefill` yields.
+        """
+        ids = self._chatml.cacheable_ids(messages)
+        if self._prefixes is None or len(ids) < MIN_TOKENS or ids == self._prefix[: len(ids)]:
+            return
+        if not self._prefixes.restore(self._running(), ids):
+            yield from self._prefill(ids, cancel)
+            if cancel.is_set():
+                return
+            self._prefixes.save(self._running(), ids)
+        self._prefix = ids
+
+    def _prefill(self, ids: list[int], cancel: Cancel) -> Iterator[tuple[int, int]]:
+        """Evaluate ids, and generate none. After each chunk, yield how many ids were cached, and are now."""
+        request = {"prompt": ids, "stream": True, "verbose": True, "n_predict": 0}
+        for event in self._events({**request, "return_progress": True, "cache_prompt": True}, cancel):
+            if progress := event.get("progress"):
+                yield progress[0], progress[1]
+            elif event.get("finish"):
+                return
 
     def _chunks(
-        self, answer: Answer, prompt: list[int], options: GenerationOptions, cancel: Cancel
+        self,
+        prefix: Iterator[tuple[int, int]],
+        answer: Answer,
+        prompt: list[int],
+        options: GenerationOptions,
+        cancel: Cancel,
     ) -> Iterator[Chunk]:
-        cached = generated = 0
+        cached = generated = evaluated = 0
+        for cached, done in prefix:
+            evaluated = done - cached
+            yield Chunk("", progress=Progress(evaluated, len(prompt) - cached))
         with closing(self._events(self._request(prompt, options), cancel)) as events:
             for event in events:
                 if progress := event.get("progress"):
                     cached, done, total = progress
+                    cached -= evaluated
                     yield Chunk("", progress=Progress(done - cached, total - cached))
                     continue
                 before, generated = generated, event["generated"]
@@ -138,9 +193,14 @@ class LlamaCppEngine:
     def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
         """Yield the events of a completion. Setting `cancel` or closing the iterator stops it.
 
+        The prompt replaces the ids in the KV cache after their common prefix.
+
         Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error or crashes.
         """
-        completion = self._running().start({"run": request})
+        server = self._running()
+        if request["prompt"][: len(self._prefix)] != self._prefix:
+            self._prefix = []
+        completion = server.start({"run": request})
         try:
             while not cancel.is_set():
                 try:

@@ -34,6 +34,8 @@ Without it, llama.cpp parses and runs the chat template of the file while it loa
 hostile template would then hang or crash it, and an invalid one would make it refuse a good model.
 """
 
+OK: Final = 200
+
 OnEvent = Callable[[dict[str, Any]], bool]
 """Called with each event of a completion; returning True stops the completion at the next token.
 
@@ -84,6 +86,7 @@ class LlamaServer:
         params.warmup = False
         params.ui = False
         params.endpoint_slots = False
+        params.slot_save_path = settings.states_folder and f"{settings.states_folder}/"
         params.use_jinja = False
         params.chat_template = CHAT_TEMPLATE
         params.verbosity = settings.verbosity
@@ -103,12 +106,23 @@ class LlamaServer:
         body = json.dumps({"content": text, "parse_special": False, "add_special": False})
         with self._lock:
             status, answer = self._post("/tokenize", body)
-        if status != 200:  # noqa: PLR2004 - HTTP's "OK"
-            error = answer.get("error", {})
-            message = error.get("message", error) if isinstance(error, dict) else error
-            raise RuntimeError(f"llama.cpp could not encode the text: {message}")
+        if status != OK:
+            raise RuntimeError(f"llama.cpp could not encode the text: {_error_message(answer)}")
         tokens: list[int] = answer["tokens"]
         return tokens
+
+    def transfer_states(self, action: str, name: str) -> int:
+        """Save the states of the KV cache to a file in the folder of the settings, or restore them from it.
+
+        `action` is "save" or "restore". Return the number of tokens. Do not call it during a completion.
+
+        Raises RuntimeError if llama.cpp reports an error.
+        """
+        with self._lock:
+            status, answer = self._post(f"/slots/0?action={action}", json.dumps({"filename": name}))
+        if status != OK:
+            raise RuntimeError(f"llama.cpp could not {action} the states: {_error_message(answer)}")
+        return int(answer["n_saved" if action == "save" else "n_restored"])
 
     def _post(self, path: str, body: str, *, retry: bool = True) -> tuple[int, dict[str, Any]]:
         """Send a request, and return the status and the JSON object of the response."""
@@ -133,6 +147,11 @@ class LlamaServer:
     def run(self, request: dict[str, Any], on_event: OnEvent) -> None:
         """Run one completion to its end, and pass each event to `on_event`."""
         self._server.handle_completions(request, lambda event: on_event(_short(event)))
+
+
+def _error_message(answer: dict[str, Any]) -> object:
+    error = answer.get("error", {})
+    return error.get("message", error) if isinstance(error, dict) else error
 
 
 def _short(event: dict[str, Any]) -> dict[str, Any]:

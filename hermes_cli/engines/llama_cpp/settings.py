@@ -23,7 +23,8 @@ class LlamaSettings:
     Without GPUs, the model runs on the CPU, whatever the build supports. `batch` is the number of tokens
     evaluated at a time, and `verbosity` is llama.cpp's log level. With `lookup`, the ids that followed an
     earlier occurrence of the last ids are evaluated in one batch, and those that the sampler also chooses are
-    kept. `stack_bytes` is the size of each thread's stack; 0 is the system's default.
+    kept. `stack_bytes` is the size of each thread's stack; 0 is the system's default. `states_folder` is the
+    folder of saved states of the KV cache; if it is empty, none are saved.
     """
 
     path: str
@@ -36,6 +37,7 @@ class LlamaSettings:
     lookup: bool = False
     batch: int = PREFILL_BATCH
     stack_bytes: int = 0
+    states_folder: str = ""
 
     @classmethod
     def from_plan(cls, plan: "Plan", verbosity: int, *, lookup: bool = False) -> "LlamaSettings":

@@ -111,6 +111,14 @@ class LlamaProcess:
         ids: list[int] = self.start({"encode": text}).next()["ids"]
         return ids
 
+    def save_states(self, name: str) -> int:
+        """Save the states of the KV cache to a file in the folder of the settings; return their number."""
+        return int(self.start({"save": name}).next()["tokens"])
+
+    def restore_states(self, name: str) -> int:
+        """Replace the states of the KV cache with those of a file; return their number."""
+        return int(self.start({"restore": name}).next()["tokens"])
+
     def start(self, message: Message) -> Request:
         """Send a request; see `child.py`. Raises HermesError if `close` was called."""
         if self._closed:

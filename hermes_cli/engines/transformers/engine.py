@@ -1,10 +1,11 @@
 """The transformers engine. For each turn it evaluates only the new tokens."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
 from hermes_cli.engines.detokenizer import Detokenizer
-from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+from hermes_cli.engines.prompt_cache_dir import MIN_TOKENS, PromptCacheDir
 from hermes_cli.engines.stream_filters import Answer, PhraseBan, Piece
 from hermes_cli.engines.tokenizer_json import Vocabulary, read_vocabulary
 from hermes_cli.engines.transformers.cuda_graphs import cuda_capture
@@ -17,6 +18,8 @@ from hermes_cli.messages import Message
 from hermes_cli.models.plan import Plan
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
+
+T = TypeVar("T")
 
 
 class TransformersEngine:
@@ -90,17 +93,23 @@ class TransformersEngine:
         generation = _Generation(self._decoder, self._vocabulary, prompt, limit, options, lookup=self._lookup)
         return self._with_prefix(messages, self._decoder, generation.chunks(messages, options, cancel))
 
-    def _with_prefix(
-        self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[Chunk]
-    ) -> Iterator[Chunk]:
-        """Yield `chunks`. First restore the system prompt from the prefix cache; at the end, save it."""
-        if self._prefixes is None or not self._prefixes.has_cacheable_prefix(messages):
+    def _with_prefix(self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[T]) -> Iterator[T]:
+        """Yield `chunks`. First restore the persona's part from the prefix cache; at the end, save it."""
+        ids = self._vocabulary.chatml.cacheable_ids(messages)
+        if self._prefixes is None or len(ids) < MIN_TOKENS:
             yield from chunks
             return
-        ids = self._vocabulary.chatml.system_ids(messages)
         self._prefixes.restore(decoder, ids)
         yield from chunks
         self._prefixes.save(decoder, ids)
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Evaluate the ids of the messages; see Engine.prefill."""
+        ids, decoder = self._vocabulary.chatml.common_ids(messages), self._decoder
+        if decoder is None or len(ids) >= self.context_size:
+            return
+        for _ in self._with_prefix(messages, decoder, _prefill(decoder, ids, cancel)):
+            pass
 
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
@@ -148,9 +157,14 @@ class _Generation:
     def chunks(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
-        """Yield the answer. If it is cancelled, the KV cache keeps the tokens evaluated so far."""
+        """Yield the answer. If it is cancelled, the KV cache keeps the tokens evaluated so far.
+
+        A decode step evaluates the last id of the prompt, as it does every generated id, so that a retry
+        computes exactly the same logits. (In 16-bit precision, rounding depends on how the ids were batched,
+        so a seed reproduces an answer only if the KV cache was filled in the same way.)
+        """
         answer = Answer(self._vocabulary.chatml, messages, options)
-        for progress in self._prefill(cancel):
+        for progress in _prefill(self._decoder, self._prompt[:-1], cancel):
             yield Chunk("", progress=progress)
         while answer.finish_reason is None and (pieces := self._next_pieces(cancel)) is not None:
             answer.start_decode()
@@ -164,22 +178,6 @@ class _Generation:
         generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)
         usage = Usage(len(self._prompt), generated, self._decoder.cached_tokens)
         yield Chunk("", answer.completion(usage, self._finish_reason, self._tokens.no_graphs_reason))
-
-    def _prefill(self, cancel: Cancel) -> Iterator[Progress]:
-        """Evaluate the prompt except for its last id.
-
-        A decode step evaluates the last id, as it does every generated id, so that a retry computes exactly
-        the same logits. (In 16-bit precision, rounding depends on how the ids were batched, so a seed
-        reproduces an answer only if the KV cache was filled in the same way.)
-        """
-        cached = self._decoder.rewind_to_prefix(self._prompt[:-1])
-        new = self._prompt[cached:-1]
-        if cancel.is_set():
-            return
-        for done in self._decoder.prefill(new):
-            yield Progress(done, len(new))
-            if cancel.is_set():
-                return
 
     def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:
         """Generate one token. Return the text that can be shown, or None at the end of the answer."""
@@ -209,3 +207,14 @@ class _Generation:
         self._banned.setdefault(position, set()).add(pieces[0].ids[0])
         self._history.truncate(position)
         self._decoder.rewind(position - 1)
+
+
+def _prefill(decoder: Decoder, ids: list[int], cancel: Cancel) -> Iterator[Progress]:
+    """Evaluate those of `ids` that are not in the KV cache, and drop the others from it."""
+    new = ids[decoder.rewind_to_prefix(ids) :]
+    if cancel.is_set():
+        return
+    for done in decoder.prefill(new):
+        yield Progress(done, len(new))
+        if cancel.is_set():
+            return

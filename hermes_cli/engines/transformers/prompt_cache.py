@@ -1,26 +1,18 @@
-"""The prefix cache: saves the KV cache of a system prompt to a file, so that later runs can skip its prefill.
+"""The prefix cache: saves the KV cache of a persona's prompt to a file, so that later runs skip its prefill.
 
-A file is reused only if the model, revision, precision, library versions and token ids are the same. Only
-the system prompt is saved, never the conversation.
+A file is reused only if the model, revision, precision, library versions and token ids are the same.
 """
 
 import contextlib
-import hashlib
-import importlib.metadata
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir, prefix_key
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import Plan
 
-FORMAT_VERSION = 1
-MIN_TOKENS = 16
-"""Shorter prefixes are not saved."""
 LIBRARIES = ("torch", "transformers", "bitsandbytes")
 
 
@@ -29,15 +21,13 @@ class PromptCache:
 
     def __init__(self, cache_dir: PromptCacheDir, plan: Plan) -> None:
         self._cache_dir = cache_dir
-        self._model_identity = _identity(plan)
-
-    def has_cacheable_prefix(self, messages: Sequence[Message]) -> bool:
-        """Return whether the messages begin with a system prompt that may be saved."""
-        return bool(messages) and messages[0].role is Role.SYSTEM and messages[0].cacheable
+        device = plan.devices[0].partition(":")[0]
+        self._model = (plan.revision, plan.precision, plan.dtype, plan.quantization, device)
+        self._files = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
 
     def restore(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Load the saved states of `ids`, if any, into the decoder, unless it already holds them."""
-        if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] == list(ids):
+        if decoder.ids[: len(ids)] == list(ids):
             return
         key = self._key(ids)
         path = self._cache_dir.find(key)
@@ -51,7 +41,7 @@ class PromptCache:
 
     def save(self, decoder: Decoder, ids: Sequence[int]) -> None:
         """Save the states of `ids` if the decoder holds them and no file exists yet."""
-        if len(ids) < MIN_TOKENS or decoder.ids[: len(ids)] != list(ids):
+        if decoder.ids[: len(ids)] != list(ids):
             return
         key = self._key(ids)
         if self._cache_dir.find(key) is None:
@@ -74,7 +64,7 @@ class PromptCache:
         self._cache_dir.store(key, sum(t.nbytes for t in tensors.values()), write)
 
     def _key(self, ids: Sequence[int]) -> str:
-        return hashlib.sha256(json.dumps([self._model_identity, list(ids)]).encode()).hexdigest()
+        return prefix_key(self._model, self._files, LIBRARIES, list(ids))
 
 
 def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -85,18 +75,3 @@ def _read(path: Path, length: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     if any(tensor.shape[-2] != length for pair in states for tensor in pair):
         raise ValueError("the file holds a different number of states")
     return states
-
-
-def _identity(plan: Plan) -> list[object]:
-    """Return the values that must be equal for a prefix to be reused."""
-    weights = sorted(p for p in plan.path.iterdir() if p.suffix in (".safetensors", ".bin", ".json"))
-    files = [(p.resolve().name, p.stat().st_size, p.stat().st_mtime_ns) for p in weights if p.exists()]
-    versions = []
-    for name in LIBRARIES:
-        try:
-            versions.append(importlib.metadata.version(name))
-        except importlib.metadata.PackageNotFoundError:
-            versions.append("")
-    device = plan.devices[0].partition(":")[0]
-    precision = (plan.precision, plan.dtype, plan.quantization, device)
-    return [FORMAT_VERSION, str(plan.path.resolve()), plan.revision, files, precision, versions]

@@ -297,7 +297,7 @@ def test_the_next_start_reuses_the_kept_system_prompt(
         engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
     )
     assert done.usage.cached_tokens == 0
-    system = mistral_vocabulary.chatml.system_ids(CONVERSATION.messages)
+    system = mistral_vocabulary.chatml.cacheable_ids(CONVERSATION.messages)
     again, done = answer(
         engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
     )
@@ -314,7 +314,7 @@ def test_a_kept_system_prompt_is_reused_after_another_one(
     other = Message(Role.SYSTEM, "You are somebody else. " * 40, cacheable=True)
     answer(engine, Conversation((other, *CONVERSATION.messages[1:])))
     again, done = answer(engine, CONVERSATION)
-    system = mistral_vocabulary.chatml.system_ids(CONVERSATION.messages)
+    system = mistral_vocabulary.chatml.cacheable_ids(CONVERSATION.messages)
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
