@@ -101,6 +101,7 @@ def _verb_page(verb: str, command: Any) -> str:
         _section("SYNOPSIS", [_synopsis(path, command)]),
         _section("DESCRIPTION", _paragraphs(command.help)),
         *groups,
+        _section("EXAMPLES", _examples(command)),
         _exit_status(),
         _see_also([]),
     )
@@ -161,6 +162,13 @@ def _subcommands(path: str, group: Any) -> Iterator[str]:
         yield from _paragraphs(command.help)
         yield from _arguments(command)
         yield from _options(command)
+
+
+def _examples(command: Any) -> Iterator[str]:
+    """Yield the examples at the end of a command's help."""
+    lines = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    if lines:
+        yield from (".nf", *map(escape, lines), ".fi")
 
 
 def _synopsis(path: str, command: Any) -> str:

@@ -21,7 +21,15 @@ Files = Annotated[
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 
-@command(app, takes=(*CONVERSATION, "continue_last", "log", *PLAN, "fallback", *SAMPLING, "statistics"))
+@command(
+    app,
+    takes=(*CONVERSATION, "continue_last", "log", *PLAN, "fallback", *SAMPLING, "statistics"),
+    examples=(
+        'git diff | hermes ask "Write a commit message." --max-tokens 80',
+        'hermes ask -f report.md "Summarize this." --json',
+        'hermes ask -p edward-elric "Who is your brother?"',
+    ),
+)
 def ask(
     runtime: Runtime,
     flags: Flags,

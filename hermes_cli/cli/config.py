@@ -3,7 +3,10 @@
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
 
-app = new_app("Show the settings and where they come from.")
+app = new_app(
+    "Show the settings and where they come from.",
+    examples=("hermes config show", "hermes config path"),
+)
 
 
 @command(app, "path")

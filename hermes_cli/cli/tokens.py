@@ -17,7 +17,11 @@ BATCH: Final = 1000
 """Tokens that are printed at a time: the JSON of a long prompt takes 100 times the memory of its text."""
 
 
-@command(app, takes=(*CONVERSATION, *PLAN, "max_tokens", "seed"))
+@command(
+    app,
+    takes=(*CONVERSATION, *PLAN, "max_tokens", "seed"),
+    examples=('hermes tokens "Hi there"', 'hermes tokens -p edward-elric "Who are you?" --json'),
+)
 def tokens(
     runtime: Runtime,
     flags: Flags,
