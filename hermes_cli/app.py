@@ -123,9 +123,8 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
 
             terminal.notice(traceback.format_exc())
         known = as_hermes_error(error)
-        terminal.error(f"hermes: {sanitize_line(known.message, LONG_LINE)}")
-        if known.hint:
-            terminal.notice(f"        {known.hint}")
+        hint = f"        {known.hint}" if known.hint else ""
+        terminal.error(f"hermes: {sanitize_line(known.message, LONG_LINE)}", hint)
         return known.exit_code
     finally:
         runtime.at_exit.close()

@@ -18,6 +18,7 @@ from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 
 HOME_VARIABLE = "OPENHERMES_HOME"
+WRITABLE_HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
 ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
 

@@ -1,31 +1,25 @@
-"""A single prompt, for `hermes ask` and `tokens`: reads it, prints its answer, or returns its tokens."""
+"""A single prompt, for `hermes ask` and `tokens`: reads it, and returns its tokens."""
 
-import json
 import os
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation, start_session
+from hermes_cli.application.session import open_conversation
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, read_file, text_of
 from hermes_cli.chat.prompt_builder import PromptBuilder
-from hermes_cli.chat.session import Session
-from hermes_cli.chat.statistics import statistics, wait_text
-from hermes_cli.engines.base import Cancel, Completion, PromptToken
+from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MAX_CONTEXT
-from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
-from hermes_cli.screen.waiting import waiting
 from hermes_cli.untrusted.deadline import Deadline
 
 QUIET_STDIN_S = 3.0
@@ -91,79 +85,6 @@ def _read_stdin(terminal: Terminal) -> str:
     finally:
         timer.cancel()
     return text_of(data, "standard input")
-
-
-def print_answer(
-    runtime: Runtime, flags: Flags, prompt: PromptText, prefill: str, *, as_json: bool, at_once: bool
-) -> None:
-    """Start a session, and print the answer to `prompt`: streamed, all `at_once`, or as one JSON object."""
-    check_text(prefill, "--prefill")
-    persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
-    session.recorder.question = prompt.question
-    terminal = runtime.terminal
-    pieces = _pieces(session, prompt, prefill, terminal, streamed=not (as_json or at_once))
-    if as_json:
-        answer = "".join(pieces)
-        if session.last is not None:
-            report = _report(answer, session, session.last)
-            terminal.write(json.dumps(report, ensure_ascii=False) + "\n")
-    else:
-        _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
-    for remark in session.remarks:
-        terminal.notice(remark)
-    if session.cut_short and not as_json:
-        terminal.notice(f"the answer was cut: {session.cut_short}")
-    if flags.statistics and session.last is not None:
-        terminal.notice(statistics(session.last))
-
-
-def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
-    """Print the answer and a newline. If generation fails or is interrupted, print the text so far."""
-    received: list[str] = []
-    try:
-        for piece in pieces:
-            received.append(piece)
-            if not at_once:
-                output.write(piece)
-    finally:
-        if received:
-            if at_once:
-                output.write("".join(received))
-            output.end()
-
-
-def _pieces(
-    session: Session, prompt: PromptText, prefill: str, terminal: Terminal, *, streamed: bool
-) -> Iterator[str]:
-    """Yield the answer in pieces, beginning with the prefill.
-
-    The status line is erased before the first piece if `streamed`, and otherwise after the last one.
-    """
-    activity, started_at, has_begun = wait_text(None), time.monotonic(), False
-    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
-        for chunk in session.send(prompt.text, Cancel(), prefill, prompt.files):
-            activity = "writing the answer" if has_begun else wait_text(chunk.progress)
-            if chunk.text or chunk.completion is not None:
-                if streamed:
-                    end_wait()
-                yield chunk.text if has_begun else prefill + chunk.text
-                has_begun = True
-
-
-def _report(text: str, session: Session, completion: Completion) -> dict[str, object]:
-    """Return the object that `--json` prints."""
-    usage, timings = completion.usage, completion.timings
-    return {
-        "text": text,
-        "finish_reason": completion.finish_reason.value,
-        "model": session.engine.name,
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cached_tokens": usage.cached_tokens,
-        },
-        "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
-    }
 
 
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:

@@ -115,9 +115,7 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
     """
 
     def report(error: StoreError, effect: str) -> None:
-        runtime.terminal.error(f"{effect}: {error.message}")
-        if error.hint:
-            runtime.terminal.notice(f"  {error.hint}")
+        runtime.terminal.error(f"{effect}: {error.message}", f"  {error.hint}" if error.hint else "")
 
     store = None
     if save:
@@ -149,7 +147,7 @@ def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) ->
         return store.conversation(found.id) or found  # may have grown before it was locked
     if flags.fork or _confirm_fork(runtime, store, found):
         return store.conversation(saved_conversations.copy(store, found.id)) or found
-    raise saved_conversations.open_elsewhere(found)
+    raise saved_conversations.open_elsewhere(found, f"-r {found.id} --fork")
 
 
 def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> bool:

@@ -42,9 +42,8 @@ def print_usage_error(error: Any, terminal: Terminal) -> int:
     if context is not None:
         terminal.plain(context.get_usage())
     message = sanitize_line(_message(error, context), LONG_LINE).removesuffix(".")
-    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}")
-    if context is not None:
-        terminal.notice(f"        run '{context.command_path} -h' for help")
+    hint = f"        run '{context.command_path} -h' for help" if context is not None else ""
+    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}", hint)
     return exit_code
 
 
