@@ -32,7 +32,7 @@ VERBS = {
     "models": "List, download, show and remove models.",
     "personas": "List, show, create, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
-    "config": "Show the settings and where they come from.",
+    "config": "Show and change the settings.",
     "doctor": "Show versions, hardware, folders and models, and find problems.",
     "completion": "Print a script with which a shell completes commands, options and names.",
 }

@@ -54,7 +54,7 @@ def completed(
         )
     if word == "run":
         rest = _run_arguments(rest[1:])
-    elif close := _close_verb(word, (*verbs, *OTHER_VERBS)):
+    elif not word.startswith("-") and (close := _close_verb(word, (*verbs, *OTHER_VERBS))):
         raise UsageError(
             f"there is no command '{word}'; did you mean '{close}'?",
             "if it is a prompt, write it after 'hermes ask'",
