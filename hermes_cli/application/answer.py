@@ -3,17 +3,19 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum, auto
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.prompt import PromptText
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import start_session
+from hermes_cli.application.session import start_session, template_values
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import Interrupted
+from hermes_cli.personas.template import user_turn
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.screen.waiting import waiting
@@ -34,7 +36,9 @@ def print_answer(
     """Start a session, and print the answer to `prompt`."""
     check_text(prefill, "--prefill")
     is_saved = flags.log or flags.continue_last or flags.resume is not None
-    persona, session, _ = start_session(runtime, flags, save=is_saved)
+    persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    values = template_values(flags, persona, prompt.text)
+    prompt = replace(prompt, text=user_turn(persona, session.prompt_settings.macros, values))
     session.recorder.question = prompt.question
     terminal = runtime.terminal
     is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}

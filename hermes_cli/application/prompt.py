@@ -9,7 +9,7 @@ from pathlib import Path
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation
+from hermes_cli.application.session import open_conversation, template_values
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, read_file, text_of
 from hermes_cli.chat.prompt_builder import PromptBuilder
@@ -18,6 +18,7 @@ from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MAX_CONTEXT
+from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
@@ -38,12 +39,14 @@ class PromptText:
     question: str = ""
 
 
-def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> PromptText:
+def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Sequence[Path]) -> PromptText:
     """Return the prompt: standard input, the files, and the words of the argument, joined by blank lines.
 
     Standard input is read if it is not a terminal, or if it is requested with `-`. Parts without text are
-    left out. Raises UsageError if none is left, or if a part is not UTF-8 text.
+    left out. Raises UsageError if none is left, unless the persona is a template that takes no text, or if a
+    part is not UTF-8 text.
     """
+    terminal = runtime.terminal
     begins_with_stdin = words[:1] == [str(STDIN)]
     reads_stdin = begins_with_stdin or STDIN in files or not terminal.stdin_is_tty
     words, paths = _separate_files(
@@ -53,7 +56,7 @@ def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path])
     parts = [_read_stdin(terminal)] if reads_stdin else []
     parts += [read_file(path, "check the name that follows -f") for path in paths]
     prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
-    if not prompt:
+    if not prompt and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
     return PromptText(prompt, tuple(map(str, paths)), question)
 
@@ -97,7 +100,8 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     options = flags.options(runtime.settings, persona).options
     request = flags.plan_request(runtime.settings)
     deadline = Deadline()
-    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline)
+    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline, input_text=text)
+    text = user_turn(persona, prompt_settings.macros, template_values(flags, persona, text))
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:
         turns.append(Message(Role.ASSISTANT, prefill))

@@ -27,6 +27,7 @@ Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with t
     app,
     takes=(
         *CONVERSATION,
+        "variables",
         "continue_last",
         "resume",
         "fork",
@@ -80,5 +81,5 @@ def ask(
     output = OutputFormat.COMPLETE if no_stream else OutputFormat.STREAM
     if as_json or json_stream:
         output = OutputFormat.JSON if as_json else OutputFormat.JSON_LINES
-    text = read_prompt(runtime.terminal, prompt or [], files or [])
+    text = read_prompt(runtime, flags, prompt or [], files or [])
     print_answer(runtime, flags, text, prefill, output)

@@ -19,7 +19,7 @@ BATCH: Final = 1000
 
 @command(
     app,
-    takes=(*CONVERSATION, *PLAN, "max_tokens", "seed"),
+    takes=(*CONVERSATION, "variables", *PLAN, "max_tokens", "seed"),
     examples=('hermes tokens "Hi there"', 'hermes tokens -p edward-elric "Who are you?" --json'),
 )
 def tokens(
@@ -36,7 +36,7 @@ def tokens(
     """
     from hermes_cli.application.prompt import prompt_tokens, read_prompt
 
-    text = read_prompt(runtime.terminal, prompt or [], files or []).text
+    text = read_prompt(runtime, flags, prompt or [], files or []).text
     token_list = prompt_tokens(runtime, flags, text, prefill)
     if as_json:
         for start in range(0, len(token_list), BATCH):
