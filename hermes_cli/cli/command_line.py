@@ -95,7 +95,7 @@ def _verb_for(
             other = "chat" if verb == "ask" else "ask"
             flag = max(params[other][name].opts, key=len)
             raise UsageError(
-                f"hermes starts '{verb}' here, which has no option {flag}", f"use 'hermes {other} {flag}'"
+                f"this starts '{verb}', which has no option {flag}", f"use 'hermes {other} {flag}'"
             )
     return verb
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import typer
 
-from hermes_cli.options import suggestion
+from hermes_cli.options import closest
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 
@@ -70,6 +70,9 @@ def _suggestion(name: str, known: list[str]) -> str:
     """
     meant = OTHER_NAMES.get(name, "")
     longer = [option for option in known if option.startswith(name)]
-    if meant in known or len(longer) == 1:
-        return f"; did you mean '{meant if meant in known else longer[0]}'?"
-    return suggestion(name, known)
+    if meant not in known and len(longer) == 1:
+        meant = longer[0]
+    if meant not in known:  # without the dashes, which would make all short names similar
+        words = {option.removeprefix("--"): option for option in known}
+        meant = words.get(closest(name.removeprefix("--"), words), "")
+    return f"; did you mean '{meant}'?" if meant else ""

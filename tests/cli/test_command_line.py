@@ -75,7 +75,7 @@ def test_a_text_with_a_blank_is_a_prompt_even_if_it_begins_with_a_command() -> N
         ("run", "'run' needs the name of a model"),
         ("run -m x", "'run' needs the name of a model"),
         ("-m starter models list", "the options of 'models' belong after it"),
-        ("--fork", "hermes starts 'ask' here, which has no option --no-log"),
+        ("--fork", "this starts 'ask', which has no option --no-log"),
     ],
 )
 def test_a_command_line_that_cannot_be_meant_is_refused(arguments: str, words: str) -> None:
@@ -90,7 +90,7 @@ def test_an_option_that_chat_lacks_is_refused_at_a_terminal() -> None:
     """The hint names the command that has it."""
     with pytest.raises(UsageError) as error:
         full("--json", interactive=True)
-    assert error.value.message == "hermes starts 'chat' here, which has no option --json"
+    assert error.value.message == "this starts 'chat', which has no option --json"
     assert error.value.hint == "use 'hermes ask --json'"
 
 

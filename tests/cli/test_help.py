@@ -88,6 +88,7 @@ def test_an_unknown_option_has_one_suggestion(home: Mapping[str, str], option: s
 
 
 def test_an_unknown_option_that_resembles_none_has_no_suggestion(home: Mapping[str, str]) -> None:
-    """The next line names the help."""
+    """The next line names the help. Short names are not all similar."""
+    assert "hermes: there is no option --ban\n" in hermes("tokens", "--ban", "x", env=home).stderr
     assert "hermes: there is no option --qqqq\n" in hermes("ask", "--qqqq", env=home).stderr
     assert "there is no command 'lst'; did you mean 'list'?" in hermes("models", "lst", env=home).stderr
