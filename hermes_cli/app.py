@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -17,6 +18,9 @@ import typer.main
 
 from hermes_cli import __version__
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli import command_line
+from hermes_cli.cli.command import Group
+from hermes_cli.cli.usage_error import CLICK_EXCEPTION, print_usage_error
 from hermes_cli.errors import Interrupted, ReaderGone, as_hermes_error
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
@@ -28,18 +32,17 @@ VERBS = {
     "models": "List, download, show and remove models.",
     "personas": "List, show, create, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
-    "config": "Show the settings and where they come from.",
+    "config": "Show and change the settings.",
     "doctor": "Show versions, hardware, folders and models, and find problems.",
     "completion": "Print a script with which a shell completes commands, options and names.",
 }
 """The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
 
+HIDDEN_VERBS = ("ps",)
+"""The subcommands that the help does not list."""
 
-CLICK_EXCEPTION = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-"""The base class of the errors that typer finds in a command line. It contains a private copy of click."""
 
-
-class VerbGroup(typer.core.TyperGroup):
+class VerbGroup(Group):
     """A command group that imports a subcommand's module when it is used, not when it is listed."""
 
     def __init__(self, **settings: Any) -> None:
@@ -49,16 +52,17 @@ class VerbGroup(typer.core.TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the library's signature
         """Import and return a subcommand, or return None if there is none with this name."""
-        if cmd_name not in VERBS:
+        if cmd_name not in (*VERBS, *HIDDEN_VERBS):
             return None
         command = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{cmd_name}").app)
         command.name = cmd_name
         return command
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - the library's signature
-        """List the subcommands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the options before the subcommand. Without a subcommand, one is chosen."""
+        interactive = ctx.obj is not None and ctx.obj.terminal.interactive
+        commands = partial(self.get_command, ctx)
+        return super().parse_args(ctx, command_line.completed(args, VERBS, commands, interactive=interactive))
 
 
 app = typer.Typer(
@@ -77,7 +81,7 @@ def _print_version(requested: bool) -> None:  # noqa: FBT001 - typer passes the 
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def start(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and the engine's log.")] = False,  # noqa: FBT002
@@ -87,14 +91,12 @@ def start(
 ) -> None:
     """Chat with local ChatML models, primarily OpenHermes 2 - Mistral 7B.
 
-    Without a command, hermes runs `chat` in a terminal and `ask` in a pipe.
+    Without a command, hermes runs `chat` in a terminal and `ask` in a pipe, with the options of that command.
+    hermes "PROMPT" is hermes ask "PROMPT".
+
+    The commands run, pull, list, show, ps, help and version work as in ollama.
     """
-    runtime: Runtime = context.obj
-    runtime.debug = debug
-    if context.invoked_subcommand is None:
-        verb = "chat" if runtime.terminal.interactive else "ask"
-        module = importlib.import_module(f"hermes_cli.cli.{verb}")
-        context.invoke(getattr(module, verb), context)
+    context.obj.debug = debug
 
 
 def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str] = os.environ) -> int:
@@ -115,35 +117,18 @@ def run(arguments: Sequence[str], terminal: Terminal, environ: Mapping[str, str]
         return 1
     except Exception as error:  # noqa: BLE001 - show a message instead of a traceback
         if isinstance(error, CLICK_EXCEPTION):
-            return _print_click_exception(error, terminal)
+            return print_usage_error(error, terminal)
         if runtime.debug:
             import traceback
 
             terminal.notice(traceback.format_exc())
         known = as_hermes_error(error)
-        terminal.error(f"hermes: {sanitize_line(known.message, LONG_LINE)}")
-        if known.hint:
-            terminal.notice(f"        {known.hint}")
+        hint = f"        {known.hint}" if known.hint else ""
+        terminal.error(f"hermes: {sanitize_line(known.message, LONG_LINE)}", hint)
         return known.exit_code
     finally:
         runtime.at_exit.close()
     return code if isinstance(code, int) else 0
-
-
-def _print_click_exception(error: Any, terminal: Terminal) -> int:
-    """Print an error in the command line as hermes' own errors are printed, and return its exit code."""
-    exit_code: int = error.exit_code
-    context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        terminal.plain(error.format_message())
-        return exit_code
-    if context is not None:
-        terminal.plain(context.get_usage())
-    message = sanitize_line(error.format_message(), LONG_LINE).removesuffix(".")
-    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}")
-    if context is not None:
-        terminal.notice(f"        run '{context.command_path} -h' for help")
-    return exit_code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -15,9 +15,10 @@ from hermes_cli import options
 from hermes_cli.errors import ConfigError
 from hermes_cli.options import LayeredOptions, OptionError, suggestion
 from hermes_cli.untrusted import toml_parser
-from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.source import Source, read_text
 
 HOME_VARIABLE = "OPENHERMES_HOME"
+WRITABLE_HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
 ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
 
@@ -192,14 +193,18 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
     Raises ConfigError if the file is not valid TOML (with line and column), or if a key is unknown (with a
     suggestion) or a value is invalid.
     """
-    values, file_options = _read_file(paths.config_file)
+    path = paths.config_file
+    file_text = (
+        read_text(path, toml_parser.MAX_BYTES, Source(str(path), ConfigError)) if path.exists() else ""
+    )
+    values, file_options = _parse(file_text, str(path))
     sources = dict.fromkeys(values, "config file")
     env_options: dict[str, Any] = {}
     for name in (*PLAIN_SETTINGS, *options.FIELDS):
         variable = ENV_PREFIX + name.upper()
         text = environ.get(variable)
         if text and name in PLAIN_SETTINGS:
-            values[name] = _check_setting(name, _parse_setting(name, text, variable), variable)
+            values[name] = parse_setting(name, text, variable)
             sources[name] = f"environment ({variable})"
         elif text:
             try:
@@ -209,13 +214,21 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
     return Settings(**values, file_options=file_options, env_options=env_options, sources=sources)
 
 
-def _parse_setting(name: str, text: str, where: str) -> Any:
+def parse(text: str, where: str) -> Settings:
+    """Return the settings in the text of a config file. Raises ConfigError as `load` does."""
+    values, file_options = _parse(text, where)
+    return Settings(**values, file_options=file_options, sources=dict.fromkeys(values, where))
+
+
+def parse_setting(name: str, text: str, where: str) -> Any:
+    """Return the value of a top-level setting from text. Raises ConfigError if it is invalid."""
     if PLAIN_SETTINGS[name] is bool:
-        return {"true": True, "false": False}.get(text.lower(), text)
+        return _check_setting(name, {"true": True, "false": False}.get(text.lower(), text), where)
     try:
-        return PLAIN_SETTINGS[name](text)
+        value = PLAIN_SETTINGS[name](text)
     except ValueError:
         raise ConfigError(f"{where}: {name} takes a whole number, not '{text}'") from None
+    return _check_setting(name, value, where)
 
 
 def _check_setting(name: str, value: Any, where: str) -> Any:
@@ -242,10 +255,9 @@ def _is_text(value: str) -> bool:
     return "\0" not in value
 
 
-def _read_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the settings in the config file, and the generation options in its [options] table."""
-    table = toml_parser.read(path, Source(str(path), ConfigError)) if path.exists() else {}
-    where = str(path)
+def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings in a config file, and the generation options in its [options] table."""
+    table = toml_parser.parse(text, Source(where, ConfigError))
     for key in table:
         if key in options.FIELDS and key not in PLAIN_SETTINGS:
             raise ConfigError(

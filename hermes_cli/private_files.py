@@ -30,18 +30,29 @@ def create_folders(folder: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
-def make_private(folder: Path) -> None:
-    """Create a folder and its missing parents, which only their owner can open. Raises HermesError."""
+def make_private(folder: Path, *, hint: str) -> None:
+    """Create a folder and its missing parents, which only their owner can open.
+
+    Raises HermesError with `hint` if that is not possible.
+    """
     try:
         create_folders(folder)
     except OSError as error:
-        raise _write_error(folder, error) from None
+        raise _write_error(folder, error, hint) from None
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str = "use another name") -> None:
+def write_private(
+    path: Path,
+    data: bytes,
+    *,
+    replace: bool = False,
+    hint: str = "use another name",
+    unwritable_hint: str = "use another folder",
+) -> None:
     """Write a file that only its owner can read. An existing file is overwritten only with `replace`.
 
-    Raises UsageError with `hint` if the file exists, and HermesError if it cannot be written.
+    Raises UsageError with `hint` if the file exists, and HermesError with `unwritable_hint` if it cannot be
+    written.
     """
     exists_error = UsageError(f"there is already a file {path}", hint)
     try:
@@ -60,7 +71,7 @@ def write_private(path: Path, data: bytes, *, replace: bool = False, hint: str =
     except FileExistsError:
         raise exists_error from None
     except (OSError, ValueError) as error:
-        raise _write_error(path, error) from None
+        raise _write_error(path, error, unwritable_hint) from None
 
 
 def _move_into_place(draft: Path, path: Path, *, replace: bool) -> None:
@@ -76,7 +87,8 @@ def _move_into_place(draft: Path, path: Path, *, replace: bool) -> None:
         draft.rename(path)  # for file systems without hard links, such as FAT
 
 
-def _write_error(path: Path, error: OSError | ValueError) -> HermesError:
-    is_full = isinstance(error, OSError) and is_disk_full(error)
-    kind = ResourcesExhausted if is_full else HermesError
-    return kind(f"{path} cannot be written: {getattr(error, 'strerror', error)}", "use another folder")
+def _write_error(path: Path, error: OSError | ValueError, hint: str) -> HermesError:
+    message = f"{path} cannot be written: {getattr(error, 'strerror', error)}"
+    if isinstance(error, OSError) and is_disk_full(error):
+        return ResourcesExhausted(message, f"free some space, or {hint}")
+    return HermesError(message, hint)

@@ -88,8 +88,11 @@ HOSTILE = "a\u202eb\u2066\u200e\u061c\ufeff\U000e0041\u009b2J\x1b]0;x\x07\nherme
         [f"--{HOSTILE}"],
         [f"-{HOSTILE}"],
         [f"--debug={HOSTILE}"],
-        [f"x{HOSTILE}"],
-        [f"x{HOSTILE}", "--help"],
+        ["cha\u202et"],
+        ["cha\x9bt", "--help"],
+        ["-m", HOSTILE, "models"],
+        ["run", f"-{HOSTILE}"],
+        [HOSTILE, "--no-log"],
         ["sessions", "show", "a", HOSTILE],
         ["sessions", HOSTILE],
         ["personas", "list", f"--{HOSTILE}"],
@@ -124,8 +127,8 @@ def test_a_usage_error_has_the_usage_the_problem_and_the_next_step(home: Mapping
     assert (result.code, result.stderr.splitlines()) == (
         2,
         [
-            "Usage: hermes personas show [OPTIONS] {name}",
-            "hermes: missing argument 'name'",
+            "Usage: hermes personas show [OPTIONS] NAME",
+            "hermes: missing argument 'NAME'",
             "        run 'hermes personas show -h' for help",
         ],
     )

@@ -32,7 +32,7 @@ def modes(folder: Path) -> set[int]:
 def test_missing_parents_of_a_private_folder_are_private(tmp_path: Path) -> None:
     """`Path.mkdir` applies its mode to the last folder only. Folders that exist are not changed."""
     tmp_path.chmod(0o755)
-    make_private(tmp_path / "a" / "b" / "c")
+    make_private(tmp_path / "a" / "b" / "c", hint="")
     create_folders(tmp_path / "a" / "b" / "c")
     assert modes(tmp_path / "a") == {0o700}
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755

@@ -30,7 +30,7 @@ OTHER_VARIABLES: Final = {
     "settings, data, caches and state. `hermes doctor` shows them.",
     "HF_HOME, HF_HUB_CACHE": "The folder of the Hugging Face cache.",
     "HF_TOKEN": "The access token for models that are not public.",
-    "VISUAL, EDITOR": "The editor for messages and personas.",
+    "VISUAL, EDITOR": "The editor for messages, personas and settings.",
     "NO_COLOR": "If it is not empty, hermes prints no colours.",
     "HTTPS_PROXY, NO_PROXY": "The proxy for downloads.",
 }
@@ -101,6 +101,7 @@ def _verb_page(verb: str, command: Any) -> str:
         _section("SYNOPSIS", [_synopsis(path, command)]),
         _section("DESCRIPTION", _paragraphs(command.help)),
         *groups,
+        _section("EXAMPLES", _examples(command)),
         _exit_status(),
         _see_also([]),
     )
@@ -161,6 +162,13 @@ def _subcommands(path: str, group: Any) -> Iterator[str]:
         yield from _paragraphs(command.help)
         yield from _arguments(command)
         yield from _options(command)
+
+
+def _examples(command: Any) -> Iterator[str]:
+    """Yield the examples at the end of a command's help."""
+    lines = [line.strip() for line in (command.epilog or "").splitlines()[2:]]
+    if lines:
+        yield from (".nf", *map(escape, lines), ".fi")
 
 
 def _synopsis(path: str, command: Any) -> str:

@@ -108,6 +108,14 @@ def persona_formats(_paths: "Paths") -> Mapping[str, str]:
     return _without_description(FORMATS)
 
 
+def config_keys(_paths: "Paths") -> Mapping[str, str]:
+    """Return the keys of the config file, and the help of those that are generation options."""
+    from hermes_cli.config import PLAIN_SETTINGS
+    from hermes_cli.options import FIELDS
+
+    return _without_description(PLAIN_SETTINGS) | {name: option.help for name, option in FIELDS.items()}
+
+
 VALUES: Final[Mapping[str, Values]] = {
     "--device": devices,
     "--kv": kv_types,
@@ -117,6 +125,7 @@ VALUES: Final[Mapping[str, Values]] = {
     "--persona": personas,
     "--precision": precisions,
     "--resume": conversations,
+    "config set key": config_keys,
     "models plan name": models,
     "models pull name": known_models,
     "models quantize name": models,

@@ -61,9 +61,10 @@ def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) 
     """Replace a damaged database with a new one that holds the readable data. Raises StoreError."""
     saved = rescue(runtime.paths.conversations, even_if_it_opens=even_if_it_opens)
     if saved is not None:
-        runtime.terminal.error(problem)
         messages, count = pluralize(saved.messages, "message"), pluralize(saved.conversations, "conversation")
-        runtime.terminal.notice(f"  recovered {messages} in {count}; the damaged file is now {saved.aside}")
+        runtime.terminal.error(
+            problem, f"  recovered {messages} in {count}; the damaged file is now {saved.aside}"
+        )
 
 
 def find_conversation(store: Store, name: str | None) -> StoredConversation:
@@ -123,7 +124,7 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
     """Delete conversations, and remove their lines from the input history."""
     for conversation in conversations:
         if not store.locks.acquire(conversation.id):
-            raise saved_conversations.open_elsewhere(conversation)
+            raise saved_conversations.open_elsewhere(conversation, hint="close it there first")
     lines = {
         line
         for conversation in conversations

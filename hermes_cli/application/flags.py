@@ -81,6 +81,9 @@ class Flags:
     )
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
+    variables: list[str] | None = _flag(  # noqa: RUF009 - returns a field
+        "Set a variable of the persona, which replaces {{NAME}}; repeatable.", "--var", metavar="NAME=VALUE"
+    )
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
     """The unchecked values of the generation options on the command line, by name."""
 

@@ -46,11 +46,13 @@ def _facts(persona: Persona) -> list[tuple[str, str]]:
         ("file", str(persona.source)),
         ("imported from", f"{persona.original} ({persona.kind})" if persona.original else ""),
     ]
+    facts += [("variable", f"{name} = {value}") for name, value in persona.variables.items()]
     return facts + [(key, str(value)) for key, value in persona.options.items()]
 
 
 def _texts(persona: Persona) -> Iterator[tuple[str, str]]:
     yield "system", persona.system
+    yield "prompt, the template of your message to `hermes ask`", persona.prompt
     yield "character", persona.character
     yield "personality", persona.personality
     yield "scenario", persona.scenario

@@ -1,31 +1,26 @@
-"""A single prompt, for `hermes ask` and `tokens`: reads it, prints its answer, or returns its tokens."""
+"""A single prompt, for `hermes ask` and `tokens`: reads it, and returns its tokens."""
 
-import json
 import os
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation, start_session
+from hermes_cli.application.session import open_conversation, template_values
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, read_file, text_of
 from hermes_cli.chat.prompt_builder import PromptBuilder
-from hermes_cli.chat.session import Session
-from hermes_cli.chat.statistics import statistics, wait_text
-from hermes_cli.engines.base import Cancel, Completion, PromptToken
+from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MAX_CONTEXT
-from hermes_cli.screen.render import Renderer, renderer
+from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
-from hermes_cli.screen.waiting import waiting
 from hermes_cli.untrusted.deadline import Deadline
 
 QUIET_STDIN_S = 3.0
@@ -44,12 +39,14 @@ class PromptText:
     question: str = ""
 
 
-def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path]) -> PromptText:
+def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Sequence[Path]) -> PromptText:
     """Return the prompt: standard input, the files, and the words of the argument, joined by blank lines.
 
     Standard input is read if it is not a terminal, or if it is requested with `-`. Parts without text are
-    left out. Raises UsageError if none is left, or if a part is not UTF-8 text.
+    left out. Raises UsageError if none is left, unless the persona is a template that takes no text, or if a
+    part is not UTF-8 text.
     """
+    terminal = runtime.terminal
     begins_with_stdin = words[:1] == [str(STDIN)]
     reads_stdin = begins_with_stdin or STDIN in files or not terminal.stdin_is_tty
     words, paths = _separate_files(
@@ -59,7 +56,7 @@ def read_prompt(terminal: Terminal, words: Sequence[str], files: Sequence[Path])
     parts = [_read_stdin(terminal)] if reads_stdin else []
     parts += [read_file(path, "check the name that follows -f") for path in paths]
     prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
-    if not prompt:
+    if not prompt and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
     return PromptText(prompt, tuple(map(str, paths)), question)
 
@@ -93,79 +90,6 @@ def _read_stdin(terminal: Terminal) -> str:
     return text_of(data, "standard input")
 
 
-def print_answer(
-    runtime: Runtime, flags: Flags, prompt: PromptText, prefill: str, *, as_json: bool, at_once: bool
-) -> None:
-    """Start a session, and print the answer to `prompt`: streamed, all `at_once`, or as one JSON object."""
-    check_text(prefill, "--prefill")
-    persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
-    session.recorder.question = prompt.question
-    terminal = runtime.terminal
-    pieces = _pieces(session, prompt, prefill, terminal, streamed=not (as_json or at_once))
-    if as_json:
-        answer = "".join(pieces)
-        if session.last is not None:
-            report = _report(answer, session, session.last)
-            terminal.write(json.dumps(report, ensure_ascii=False) + "\n")
-    else:
-        _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
-    for remark in session.remarks:
-        terminal.notice(remark)
-    if session.cut_short and not as_json:
-        terminal.notice(f"the answer was cut: {session.cut_short}")
-    if flags.statistics and session.last is not None:
-        terminal.notice(statistics(session.last))
-
-
-def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
-    """Print the answer and a newline. If generation fails or is interrupted, print the text so far."""
-    received: list[str] = []
-    try:
-        for piece in pieces:
-            received.append(piece)
-            if not at_once:
-                output.write(piece)
-    finally:
-        if received:
-            if at_once:
-                output.write("".join(received))
-            output.end()
-
-
-def _pieces(
-    session: Session, prompt: PromptText, prefill: str, terminal: Terminal, *, streamed: bool
-) -> Iterator[str]:
-    """Yield the answer in pieces, beginning with the prefill.
-
-    The status line is erased before the first piece if `streamed`, and otherwise after the last one.
-    """
-    activity, started_at, has_begun = wait_text(None), time.monotonic(), False
-    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
-        for chunk in session.send(prompt.text, Cancel(), prefill, prompt.files):
-            activity = "writing the answer" if has_begun else wait_text(chunk.progress)
-            if chunk.text or chunk.completion is not None:
-                if streamed:
-                    end_wait()
-                yield chunk.text if has_begun else prefill + chunk.text
-                has_begun = True
-
-
-def _report(text: str, session: Session, completion: Completion) -> dict[str, object]:
-    """Return the object that `--json` prints."""
-    usage, timings = completion.usage, completion.timings
-    return {
-        "text": text,
-        "finish_reason": completion.finish_reason.value,
-        "model": session.engine.name,
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "cached_tokens": usage.cached_tokens,
-        },
-        "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
-    }
-
-
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:
     """Return the tokens of the prompt that `ask` would send, even if they exceed the context window.
 
@@ -176,7 +100,8 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     options = flags.options(runtime.settings, persona).options
     request = flags.plan_request(runtime.settings)
     deadline = Deadline()
-    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline)
+    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline, input_text=text)
+    text = user_turn(persona, prompt_settings.macros, template_values(flags, persona, text))
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:
         turns.append(Message(Role.ASSISTANT, prefill))

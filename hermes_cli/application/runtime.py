@@ -32,13 +32,14 @@ class Runtime:
     @cached_property
     def paths(self) -> "Paths":
         """The folders and files of hermes. If OPENHERMES_HOME cannot be used, a warning is printed."""
-        from hermes_cli.config import HOME_VARIABLE, Paths
+        from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, Paths
 
         paths, self.home_problem = Paths.usable(self.environ)
         if self.home_problem:
             home = sanitize_line(self.environ[HOME_VARIABLE])
-            self.terminal.error(f"nothing is saved: {HOME_VARIABLE}={home}: {self.home_problem}")
-            self.terminal.notice(f"  set {HOME_VARIABLE} to a folder that you can write to")
+            self.terminal.error(
+                f"nothing is saved: {HOME_VARIABLE}={home}: {self.home_problem}", f"  {WRITABLE_HINT}"
+            )
         return paths
 
     @cached_property

@@ -19,7 +19,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
-from hermes_cli.personas import loader
+from hermes_cli.personas import loader, template
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
@@ -32,12 +32,18 @@ SEED_BITS = 32
 
 
 def start_session(
-    runtime: Runtime, flags: Flags, *, save: bool, in_background: bool = False
+    runtime: Runtime,
+    flags: Flags,
+    *,
+    save: bool,
+    in_background: bool = False,
+    input_text: str | None = None,
 ) -> tuple[Persona, Session, ModelChoice]:
     """Return the persona, a session with it, and the chosen model.
 
-    With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All flags
-    are validated first, because loading the model takes longest.
+    `input_text` is the text of the only prompt, which the persona's system prompt may contain. It is None in
+    a chat. With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All
+    flags are validated first, because loading the model takes longest.
     """
     is_continued = flags.continue_last or flags.resume is not None
     recorder = _open_recorder(runtime, save=save, required=is_continued)
@@ -45,7 +51,9 @@ def start_session(
     persona = _find_persona(runtime, flags, earlier)
     sampling = flags.options(runtime.settings, persona)
     deadline = Deadline()
-    opening, prompt_settings = open_conversation(runtime, flags, persona, sampling.options, deadline)
+    opening, prompt_settings = open_conversation(
+        runtime, flags, persona, sampling.options, deadline, input_text=input_text
+    )
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
     choice.check_options(sampling)
     recorder.persona = persona.key
@@ -70,7 +78,13 @@ def start_session(
 
 
 def open_conversation(
-    runtime: Runtime, flags: Flags, persona: Persona, options: GenerationOptions, deadline: Deadline
+    runtime: Runtime,
+    flags: Flags,
+    persona: Persona,
+    options: GenerationOptions,
+    deadline: Deadline,
+    *,
+    input_text: str | None = None,
 ) -> tuple[Opening, PromptSettings]:
     """Return the opening of a conversation with the persona, and the other parts of its prompts.
 
@@ -84,13 +98,16 @@ def open_conversation(
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     macros = Macros(persona.called, user, seed)
-    opening = open_with(persona, macros, runtime.settings.about_user, deadline)
+    values = template_values(flags, persona, input_text) if input_text is not None else {}
+    filled = replace(macros, variables=values)
+    opening = open_with(persona, filled, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
         deadline.skipped.clear()  # printed
     if flags.system is not None:
         opening = replace(opening, system=check_text(flags.system, "--system") or None)
-    opening = replace(opening, cacheable=flags.system is None and not flags.no_log)
+    is_shared = flags.system is None and not (values and template.system_variables(persona))
+    opening = replace(opening, cacheable=is_shared and not flags.no_log)
     worlds = loader.lorebooks(persona, runtime.paths.lore)
     for name in worlds.missing:
         runtime.terminal.notice(
@@ -108,6 +125,12 @@ def open_conversation(
     )
 
 
+def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:
+    """Return the values of the variables of a persona. Raises UsageError as `template.values` does."""
+    assignments = [check_text(text, "--var") for text in flags.variables or ()]
+    return template.values(persona, assignments, input_text)
+
+
 def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
     """Return the recorder of a conversation. If the store cannot be opened, print the error and save nothing.
 
@@ -115,9 +138,7 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
     """
 
     def report(error: StoreError, effect: str) -> None:
-        runtime.terminal.error(f"{effect}: {error.message}")
-        if error.hint:
-            runtime.terminal.notice(f"  {error.hint}")
+        runtime.terminal.error(f"{effect}: {error.message}", f"  {error.hint}" if error.hint else "")
 
     store = None
     if save:
@@ -149,7 +170,7 @@ def _earlier_conversation(runtime: Runtime, recorder: Recorder, flags: Flags) ->
         return store.conversation(found.id) or found  # may have grown before it was locked
     if flags.fork or _confirm_fork(runtime, store, found):
         return store.conversation(saved_conversations.copy(store, found.id)) or found
-    raise saved_conversations.open_elsewhere(found)
+    raise saved_conversations.open_elsewhere(found, f"-r {found.id} --fork")
 
 
 def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> bool:

@@ -21,12 +21,16 @@ def named(store: Store, name: str) -> StoredConversation:
     return found[0]
 
 
-def open_elsewhere(conversation: StoredConversation) -> StoreError:
-    """Return the error for a conversation that is open in another hermes process."""
+def open_elsewhere(conversation: StoredConversation, fork: str = "", hint: str = "") -> StoreError:
+    """Return the error for a conversation that is open in another hermes process.
+
+    `fork` is what continues in a copy, by default a command.
+    """
+    fork = fork or f"'hermes chat -r {conversation.id} --fork'"
     return StoreError(
         f"'{one_line(conversation.title)}' is open in another window",
-        f"'hermes chat -r {conversation.id} --fork' continues in a copy, "
-        f"'hermes sessions show {conversation.id} --follow' shows it live",
+        hint
+        or f"{fork} continues in a copy, 'hermes sessions show {conversation.id} --follow' shows it live",
     )
 
 

@@ -1,5 +1,6 @@
 """`hermes ask`: one answer, for scripts. Standard output contains only the answer and a newline."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
+from hermes_cli.errors import UsageError
 
 app = new_app()
 
@@ -21,7 +23,26 @@ Files = Annotated[
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 
-@command(app, takes=(*CONVERSATION, "continue_last", "log", *PLAN, "fallback", *SAMPLING, "statistics"))
+@command(
+    app,
+    takes=(
+        *CONVERSATION,
+        "variables",
+        "continue_last",
+        "resume",
+        "fork",
+        "log",
+        *PLAN,
+        "fallback",
+        *SAMPLING,
+        "statistics",
+    ),
+    examples=(
+        'git diff | hermes ask "Write a commit message." --max-tokens 80',
+        'hermes ask -f report.md "Summarize this." --json',
+        'hermes ask -p edward-elric "Who is your brother?"',
+    ),
+)
 def ask(
     runtime: Runtime,
     flags: Flags,
@@ -31,8 +52,18 @@ def ask(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object with the answer and its statistics.")
     ] = False,
+    json_stream: Annotated[
+        bool,
+        typer.Option(
+            "--json-stream", help="Print a JSON object for each piece of the answer, and one at its end."
+        ),
+    ] = False,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("-q", "--quiet", help="Print no notices, only errors and warnings about the answer."),
     ] = False,
 ) -> None:
     """Answer one prompt and exit.
@@ -40,7 +71,15 @@ def ask(
     The prompt is standard input, the files and PROMPT in this order, separated by blank lines. - as the first
     word of PROMPT or after -f is standard input.
     """
-    from hermes_cli.application import prompt as prompts
+    from hermes_cli.application.answer import OutputFormat, print_answer
+    from hermes_cli.application.prompt import read_prompt
 
-    text = prompts.read_prompt(runtime.terminal, prompt or [], files or [])
-    prompts.print_answer(runtime, flags, text, prefill, as_json=as_json, at_once=no_stream)
+    if as_json + json_stream + no_stream > 1:
+        raise UsageError("--json, --json-stream and --no-stream exclude each other", "use one of them")
+    if quiet:
+        runtime.terminal = replace(runtime.terminal, quiet=True)
+    output = OutputFormat.COMPLETE if no_stream else OutputFormat.STREAM
+    if as_json or json_stream:
+        output = OutputFormat.JSON if as_json else OutputFormat.JSON_LINES
+    text = read_prompt(runtime, flags, prompt or [], files or [])
+    print_answer(runtime, flags, text, prefill, output)

@@ -22,6 +22,11 @@ app = new_app()
         *SAMPLING,
         "statistics",
     ),
+    examples=(
+        "hermes chat -m starter",
+        "hermes chat -p edward-elric --user Winry",
+        "hermes chat -c",
+    ),
 )
 def chat(runtime: Runtime, flags: Flags) -> None:
     """Chat with a model.

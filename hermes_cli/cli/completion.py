@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import new_app
+from hermes_cli.cli.command import Command, Debug, examples_text, new_app
 
 app = new_app()
 
@@ -22,10 +22,12 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-@app.command()
+@app.command(cls=Command, epilog=examples_text(['eval "$(hermes completion bash)"']))
 def completion(
     context: typer.Context,
-    shell: Annotated[Shell, typer.Argument(help="The shell.", show_default=False)],
+    shell: Annotated[
+        Shell, typer.Argument(help="The shell: bash, zsh or fish.", metavar="SHELL", show_default=False)
+    ],
     line: Annotated[
         str | None,
         typer.Option(
@@ -35,6 +37,7 @@ def completion(
             help="Print the completions of this command line, as the script does.",
         ),
     ] = None,
+    debug: Debug = False,  # noqa: ARG001 - its callback handles it
 ) -> None:
     """Print a script with which a shell completes commands, options and names.
 

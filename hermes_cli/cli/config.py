@@ -1,9 +1,16 @@
-"""`hermes config`: the active settings and their sources."""
+"""`hermes config`: the active settings and their sources, and changes of the config file."""
+
+from typing import Annotated
+
+import typer
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
 
-app = new_app("Show the settings and where they come from.")
+app = new_app(
+    "Show and change the settings.",
+    examples=("hermes config show", "hermes config set temperature 0.7", "hermes config edit"),
+)
 
 
 @command(app, "path")
@@ -30,3 +37,30 @@ def show(runtime: Runtime) -> None:
         for name in options.FIELDS
     ]
     runtime.terminal.write_rows(columns(rows))
+
+
+@command(app, "set")
+def set_command(
+    runtime: Runtime,
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A setting or an option, as 'hermes config show' lists it.")
+    ],
+    values: Annotated[
+        list[str], typer.Argument(metavar="VALUE...", help="Its value; stop and ban take several.")
+    ],
+) -> None:
+    """Set a value in the config file. Its comments and layout are kept."""
+    from hermes_cli.application.config_file import set_value
+
+    set_value(runtime, key, values)
+
+
+@command(app, "edit")
+def edit_command(runtime: Runtime) -> None:
+    """Edit the config file in $VISUAL or $EDITOR, and check it afterwards.
+
+    If the text is invalid, the config file is unchanged, and the next edit opens the text again.
+    """
+    from hermes_cli.application.config_file import edit
+
+    edit(runtime)

@@ -24,7 +24,7 @@ LIBRARIES = ("xllamacpp", "tokenizers", "huggingface-hub", "prompt-toolkit", "ri
 ENGINE_LIBRARIES = ("torch", "transformers", "accelerate", "bitsandbytes")
 
 
-@command(app)
+@command(app, examples=("hermes doctor", "hermes doctor --json > report.json"))
 def doctor(
     runtime: Runtime,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

@@ -15,11 +15,21 @@ from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
 
-app = new_app("List, download, show and remove models.")
+app = new_app(
+    "List, download, show and remove models.",
+    examples=(
+        "hermes models list",
+        "hermes models pull openhermes-2",
+        "hermes models plan openhermes-2 --context 8192",
+    ),
+)
 cache = new_app("Manage the prompt cache, which saves the KV caches of system prompts between runs.")
 app.add_typer(cache, name="cache")
 
-Name = Annotated[str, typer.Argument(help="A short name, a .gguf file, a folder, or owner/name on the hub.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A short name, a .gguf file, a folder, or owner/name on the hub."),
+]
 
 
 @command(app, "list")
@@ -79,7 +89,9 @@ def show(runtime: Runtime, name: Name) -> None:
 def plan(
     runtime: Runtime,
     flags: Flags,
-    name: Annotated[str | None, typer.Argument(help="A model, as given to -m.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A model, as given to -m.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show how a model would run on this machine, with the memory that each option needs.

@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 LINE_LENGTH = 100
 
-app = new_app("List, show, create, edit, check, import and export personas.")
+app = new_app(
+    "List, show, create, edit, check, import and export personas.",
+    examples=(
+        'hermes personas new "Captain Nemo"',
+        "hermes personas import seraphina.png",
+        "hermes personas export seraphina --format png -o card.png",
+    ),
+)
 
-Name = Annotated[str, typer.Argument(help="A persona's name, or its file.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A persona's name, or its file.")]
 
 
 @command(app, "list")
@@ -50,7 +57,7 @@ def show_command(runtime: Runtime, name: Name) -> None:
 @command(app, "new")
 def new_command(
     runtime: Runtime,
-    name: Annotated[str, typer.Argument(help="The character's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The character's name.")],
     force: Force = False,
 ) -> None:
     """Create a persona from a commented template."""
@@ -74,7 +81,7 @@ def edit_command(runtime: Runtime, name: Name) -> None:
 def check_command(
     runtime: Runtime,
     flags: Flags,
-    name: Annotated[str, typer.Argument(help="The name or file of a persona or a world.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name or file of a persona or a world.")],
 ) -> None:
     """Check a persona for missing texts, overlong texts, and lore that cannot activate."""
     from hermes_cli.application.persona_check import check_persona

@@ -15,10 +15,17 @@ from hermes_cli.formats.registry import FORMATS
 from hermes_cli.screen.columns import columns, pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 
-app = new_app("List, show, search, rename, remove, check, export and import conversations.")
+app = new_app(
+    "List, show, search, rename, remove, check, export and import conversations.",
+    examples=(
+        "hermes sessions list --all",
+        'hermes sessions search "prime number"',
+        "hermes sessions export 12 -o talk.md",
+    ),
+)
 
 SHOWN = 30
-Name = Annotated[str, typer.Argument(help="A conversation's number, or its title.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A conversation's number, or its title.")]
 FormatName = Annotated[
     str | None,
     typer.Option(
@@ -78,7 +85,8 @@ def show(
 
 @command(app, "search")
 def search(
-    runtime: Runtime, words: Annotated[list[str], typer.Argument(help="Words to search for.")]
+    runtime: Runtime,
+    words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to search for.")],
 ) -> None:
     """List the messages that contain all of the words."""
     rows = [
@@ -90,7 +98,9 @@ def search(
 
 @command(app, "rename")
 def rename(
-    runtime: Runtime, name: Name, title: Annotated[str, typer.Argument(help="The new title.")]
+    runtime: Runtime,
+    name: Name,
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="The new title.")],
 ) -> None:
     """Set the title of a conversation."""
     store = open_store(runtime)
@@ -98,7 +108,10 @@ def rename(
 
 
 @command(app, "rm")
-def rm(runtime: Runtime, names: Annotated[list[str], typer.Argument(help="Numbers or titles.")]) -> None:
+def rm(
+    runtime: Runtime,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Numbers or titles.")],
+) -> None:
     """Delete conversations permanently."""
     conversations.remove(runtime, names)
 

@@ -17,7 +17,11 @@ BATCH: Final = 1000
 """Tokens that are printed at a time: the JSON of a long prompt takes 100 times the memory of its text."""
 
 
-@command(app, takes=(*CONVERSATION, *PLAN, "max_tokens", "seed"))
+@command(
+    app,
+    takes=(*CONVERSATION, "variables", *PLAN, "max_tokens", "seed"),
+    examples=('hermes tokens "Hi there"', 'hermes tokens -p edward-elric "Who are you?" --json'),
+)
 def tokens(
     runtime: Runtime,
     flags: Flags,
@@ -32,7 +36,7 @@ def tokens(
     """
     from hermes_cli.application.prompt import prompt_tokens, read_prompt
 
-    text = read_prompt(runtime.terminal, prompt or [], files or []).text
+    text = read_prompt(runtime, flags, prompt or [], files or []).text
     token_list = prompt_tokens(runtime, flags, text, prefill)
     if as_json:
         for start in range(0, len(token_list), BATCH):

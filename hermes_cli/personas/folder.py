@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hermes_cli.config import WRITABLE_HINT
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, NATIVE_SUFFIX, SUFFIXES, load_lorebook
 from hermes_cli.personas.lorebook import LoreEntry
@@ -51,10 +52,12 @@ def write_toml(folder: Path, key: str, text: str, original: tuple[str, bytes] | 
             f"the file of '{key}' would be larger than {MAX_BYTES >> 20} MiB", "shorten its texts"
         )
     path = folder / f"{key}{NATIVE_SUFFIX}"
-    make_private(folder)
+    make_private(folder, hint=WRITABLE_HINT)
     if original:
-        write_private(folder / f"{key}{original[0]}", original[1], replace=True)
-    write_private(path, text.encode(), replace=True)
+        write_private(
+            folder / f"{key}{original[0]}", original[1], replace=True, unwritable_hint=WRITABLE_HINT
+        )
+    write_private(path, text.encode(), replace=True, unwritable_hint=WRITABLE_HINT)
     return path
 
 

@@ -5,7 +5,7 @@ unchanged. The macro names are those of SillyTavern and of the character card sp
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -25,6 +25,10 @@ MAX_DRAWS: Final = 1000
 """Maximum number of `{{random}}`, `{{pick}}` and `{{roll}}` in one text."""
 MAX_DICE: Final = 10_000
 MAX_CHOICES: Final = 10_000
+FIXED_MACROS: Final = frozenset({"char", "user", "bot", "original", "newline", "time", "date", "trim"})
+"""The macros without a colon."""
+MAX_VARIABLES: Final = 64 << 20
+"""Maximum number of characters that variables insert in one text."""
 MAX_ORIGINAL: Final = 1_000_000
 """Maximum number of characters that `{{original}}` inserts in one text."""
 
@@ -37,13 +41,15 @@ def _now() -> datetime:
 class Macros:
     """The values of the macros in one conversation.
 
-    With the same `seed`, random macros have the same values at the same places.
+    With the same `seed`, random macros have the same values at the same places. `variables` are additional
+    macros, whose names are case-sensitive.
     """
 
     char: str
     user: str
     seed: int = 0
     clock: Callable[[], datetime] = field(default=_now)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def fill(
         self,
@@ -93,7 +99,7 @@ class _Expansion:
         self._place = place
         self._moment = moment
         self._original = original
-        self._draws = self._dice = self._inserted = 0
+        self._draws = self._dice = self._inserted = self._inserted_variables = 0
         self.is_limited = False
 
     def fill(self, text: str) -> str:
@@ -135,6 +141,8 @@ class _Expansion:
         if not mark and name == "trim":
             return [_Part("", trims=True)]
         value = self._random_value(name, inside, rest.strip()) if mark else self._fixed_value(name)
+        if value is None and not mark:
+            value = self._variable(written.strip())
         return [_Part("{{"), *inside, _Part("}}")] if value is None else [_Part(value, is_literal=False)]
 
     def _fixed_value(self, name: str) -> str | None:
@@ -151,6 +159,14 @@ class _Expansion:
             case "date":
                 return f"{now():%B} {now().day}, {now().year}"
         return None
+
+    def _variable(self, name: str) -> str | None:
+        value = self._macros.variables.get(name)
+        self._inserted_variables += len(value or "")
+        if self._inserted_variables > MAX_VARIABLES:
+            self.is_limited = True
+            return None
+        return value
 
     def _original_text(self) -> str | None:
         self._inserted += len(self._original or "")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import OptionError, check_table
+from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted import toml_parser
@@ -76,18 +77,18 @@ PERSONA_FIELDS: Final[_Fields] = {
     **dict.fromkeys(("name", "nickname", "user"), Value.line),
     "system": Value.filled,
     **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
-    **dict.fromkeys(("post_history", "creator_notes"), Value.text),
+    **dict.fromkeys(("post_history", "creator_notes", "prompt"), Value.text),
     "worlds": Value.texts,
 }
 KEYS: Final = (
-    *("name", "nickname", "description", "system", "character", "personality", "scenario"),
+    *("name", "nickname", "description", "system", "prompt", "character", "personality", "scenario"),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
-    *("note", "examples", "options", BOOK, ENTRIES, "original"),
+    *("note", "examples", "variables", "options", BOOK, ENTRIES, "original"),
 )
 """The keys of a persona file, in the order in which they are written."""
 _ABOUT_CHARACTER: Final = frozenset(
     {
-        *("system", "character", "personality", "scenario", "greeting", "greetings"),
+        *("system", "prompt", "character", "personality", "scenario", "greeting", "greetings"),
         *("dialogue", "examples", "post_history"),
     }
 )
@@ -114,6 +115,7 @@ def parse(text: str, source: Path) -> Persona:
         examples=tuple(_example(table) for table in file.get("examples").tables()),
         note=_note(file["note"]) if "note" in file else None,
         lorebook=_lorebook(file, source),
+        variables=_variables(file.get("variables").table()),
         options=_options(file, source),
         original=original,
         kind=kind,
@@ -212,6 +214,16 @@ def _original(file: Value, source: Path) -> tuple[Path | None, str]:
     if "/" in name or "\\" in name or name in {".", ".."}:
         original["file"].reject("is a path", "give the name of a file in the same folder")
     return source.parent / name, original.get("kind").text()
+
+
+def _variables(table: Value) -> Mapping[str, str]:
+    """Return the default values of a template's variables."""
+    for name in table.value:
+        if not template.is_name(name) or name == template.INPUT:
+            table.reject(
+                f"has '{name[:SHOWN]}', which cannot be the name of a variable", "choose another name"
+            )
+    return MappingProxyType({name: table[name].text() for name in table.value})
 
 
 def _options(file: Value, source: Path) -> Mapping[str, Any]:

@@ -81,6 +81,8 @@ def _persona(persona: Persona) -> Iterable[str]:
         yield _table("[note]", {"text": persona.note.text, "depth": persona.note.depth})
     for example in persona.examples:
         yield _table("[[examples]]", {"user": example.user, "assistant": example.assistant})
+    if persona.variables:
+        yield _table("[variables]", persona.variables)
     if persona.options:
         yield _table("[options]", persona.options)
     if persona.original:

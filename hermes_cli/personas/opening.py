@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas import template
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.deadline import Deadline
@@ -32,9 +33,12 @@ def open_with(
 ) -> Opening:
     """Return the opening of a conversation with the persona. Macros are expanded before the deadline.
 
+    If the macros do not have the value of `{{input}}`, the persona's `prompt` is a part of the system prompt.
     `about_user` is the user's own description, which is added only to a character's prompt.
     """
     deadline = deadline or Deadline()
+    if template.INPUT not in macros.variables:
+        persona = template.without_prompt(persona)
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings)
     fill = partial(macros.fill, deadline=deadline)

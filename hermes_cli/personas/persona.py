@@ -39,6 +39,9 @@ class Persona:
     prompt, and `note` near the end. `worlds` names lorebooks in the lore folder. The user sees `description`
     in the list of personas, and `creator_notes` on request; the model sees neither.
 
+    `prompt` is the template of the user's turn for `hermes ask`, and `variables` has the default values of
+    the variables in the texts (`template.py`).
+
     `options` maps names in GenerationOptions to checked values. If `verbatim` is true, as for a `.txt` or
     `.md` file, macros are not expanded. `source` is the file that the persona was read from, `original` is
     the other program's file that it was imported from, and `kind` is the format of `original`.
@@ -47,6 +50,7 @@ class Persona:
     name: str
     system: str
     source: Path
+    prompt: str = ""
     description: str = ""
     nickname: str = ""
     character: str = ""
@@ -61,6 +65,7 @@ class Persona:
     creator_notes: str = ""
     lorebook: Lorebook | None = None
     worlds: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     verbatim: bool = False
     original: Path | None = None

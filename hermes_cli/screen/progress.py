@@ -13,7 +13,7 @@ DownloadReport = Callable[[str, int, int | None], None]
 @contextmanager
 def progress(terminal: Terminal) -> Iterator[DownloadReport]:
     """Show the progress of downloads. Yield the function that reports it."""
-    if not (terminal.stderr_is_tty and terminal.styles_stderr):
+    if terminal.quiet or not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield _line_report(terminal)
         return
     from rich.console import Console
@@ -42,7 +42,7 @@ def loading(terminal: Terminal, name: str) -> Iterator[Callable[[int, int], None
 
     Yield the function that reports it, which takes the number of loaded parts and the total.
     """
-    if not (terminal.stderr_is_tty and terminal.styles_stderr):
+    if terminal.quiet or not (terminal.stderr_is_tty and terminal.styles_stderr):
         yield lambda _done, _total: None
         return
     from rich.console import Console

@@ -32,7 +32,7 @@ class Terminal:
     `obeys`: the terminal supports control sequences. `colour`: colors are not disabled by NO_COLOR.
     `reflows`: the terminal wraps its rows again when it becomes narrower. `styles_stderr`: standard error is
     styled, since it is a terminal or FORCE_COLOR is set. `clipboard`: a remark about a known limit of the
-    terminal's clipboard, or an empty string.
+    terminal's clipboard, or an empty string. `quiet`: notices and progress are not printed.
     """
 
     stdin: IO[bytes]
@@ -46,6 +46,7 @@ class Terminal:
     colour: bool = False
     reflows: bool = True
     clipboard: str = ""
+    quiet: bool = False
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
@@ -172,13 +173,16 @@ class Terminal:
         style = BOLD + (MAGENTA if self.colour else "")
         self.put(f"{style}{label}{RESET}\n" if self.obeys and self.stdout_is_tty else f"{label}:\n")
 
-    def notice(self, text: str) -> None:
-        """Print a notice on standard error, dimmed and sanitized."""
-        self._say(text, DIM)
+    def notice(self, text: str, *, essential: bool = False) -> None:
+        """Print a notice on standard error, dimmed and sanitized. If `quiet`, print only an essential one."""
+        if essential or not self.quiet:
+            self._say(text, DIM)
 
-    def error(self, text: str) -> None:
-        """Print an error on standard error, sanitized."""
+    def error(self, text: str, hint: str = "") -> None:
+        """Print an error on standard error, sanitized, and on the next line the hint, dimmed."""
         self._say(text, RED if self.colour else BOLD)
+        if hint:
+            self._say(hint, DIM)
 
     def _say(self, text: str, style: str, *, fit: bool = True) -> None:
         text = sanitize(text)

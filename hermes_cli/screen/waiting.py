@@ -18,7 +18,7 @@ MAX_CHARACTERS = 1000
 @contextmanager
 def waiting(terminal: Terminal, text: Callable[[], str]) -> Iterator[Callable[[], None]]:
     """Show a spinner with the result of `text` until the yielded function is called or the block ends."""
-    if not (terminal.stderr_is_tty and terminal.stdout_is_tty and terminal.obeys):
+    if terminal.quiet or not (terminal.stderr_is_tty and terminal.stdout_is_tty and terminal.obeys):
         yield lambda: None
         return
     spinner = _Spinner(terminal, text)

@@ -118,3 +118,14 @@ def test_a_command_that_writes_fails_with_one_message(home: Env, tmp_path: Path,
     diagnosis = hermes("doctor", "--json", env=env)
     assert diagnosis.code == 1
     assert [finding["code"] for finding in diagnosis.json["findings"] if finding["is_problem"]] == ["folder"]
+
+
+def test_a_persona_that_cannot_be_written_names_the_variable(home: Env, tmp_path: Path) -> None:
+    """No other folder can be named on the command line."""
+    (tmp_path / "file").touch()
+    result = hermes("personas", "new", "Nemo", env={**home, "OPENHERMES_HOME": str(tmp_path / "file")})
+    assert result.code == 1
+    error, hint = result.stderr.splitlines()[-2:]
+    assert error.startswith("hermes: ")
+    assert error.endswith("cannot be written: Not a directory")
+    assert hint == "        set OPENHERMES_HOME to a folder that you can write to"

@@ -56,7 +56,7 @@ def test_completions_have_descriptions(home: Env) -> None:
     result = hermes("completion", "bash", "--complete", "hermes co", env=home)
     lines = [line.split("\t") for line in result.stdout.decode().splitlines()]
     assert [value for value, _ in lines] == ["config", "completion"]
-    assert lines[0][1] == "Show the settings and where they come from."
+    assert lines[0][1] == "Show and change the settings."
 
 
 def test_completing_never_prints_an_error_and_writes_nothing(home: Env) -> None:

@@ -102,6 +102,19 @@ def test_ask_with_log_saves_the_conversation(home: Env, tmp_path: Path, store: S
     assert [m.text for m in store(home).path(kept.leaf)] == ["one", "A.", "two", "A."]
 
 
+def test_ask_continues_a_named_conversation(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """Also in a copy, with --fork."""
+    model = script(tmp_path, {"text": "A."})
+    for line in ("one", "other"):
+        chat(home, model, lines=f"{line}\n")
+    assert hermes("ask", "-r", "one", "-m", model, "two", env=home).stdout == b"A.\n"
+    assert hermes("ask", "-r", "one", "--fork", "-m", model, "three", env=home).stdout == b"A.\n"
+    texts = {c.title: [m.text for m in store(home).path(c.leaf)] for c in store(home).conversations()}
+    assert texts["one"] == ["one", "A.", "two", "A."]
+    assert texts["one (fork)"] == ["one", "A.", "two", "A.", "three", "A."]
+    assert texts["other"] == ["other", "A."]
+
+
 def test_a_continued_conversation_keeps_its_persona(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """It has no second greeting."""
     model = script(tmp_path, {"text": "Hm."})
@@ -119,8 +132,10 @@ def test_a_conversation_open_in_another_window_is_refused(home: Env, tmp_path: P
     chat(home, model, lines="one\n")
     mine = store(home)
     assert mine.locks.acquire(1)
-    result = hermes("chat", "-c", "-m", model, env=home, stdin=b"two\n")
-    assert (result.code, "another window" in result.stderr) == (75, True)
+    for verb in ("chat", "ask"):
+        result = hermes(verb, "-c", "-m", model, env=home, stdin=b"two\n")
+        assert (result.code, "another window" in result.stderr) == (75, True)
+        assert "        -r 1 --fork continues in a copy, " in result.stderr
     assert mine.conversations()[0].count == 2
 
 
@@ -169,6 +184,7 @@ def test_rm_refuses_a_conversation_open_in_another_window(home: Env, tmp_path: P
     assert mine.locks.acquire(1)
     refused = hermes("sessions", "rm", "1", env=home)
     assert (refused.code, "another window" in refused.stderr) == (75, True)
+    assert "close it there first" in refused.stderr
     assert len(mine.conversations()) == 1
 
 

@@ -127,7 +127,7 @@ def test_a_flag_that_cannot_change_the_prompt_is_refused(home: Env, flag: str) -
     value = ["1"] if flag in SAMPLING else []
     result = hermes("tokens", spelling, *value, "x", env=home)
     assert result.code == 2
-    assert f"hermes: no such option: {spelling}" in result.stderr
+    assert f"hermes: there is no option {spelling}" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import sampling
 from hermes_cli.personas.formats.import_result import Remarks
-from hermes_cli.personas.formats.presets import INPUT
+from hermes_cli.personas.formats.presets import PROMPT_REMARK
 from hermes_cli.personas.persona import Example, Persona
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import Source
@@ -51,16 +51,15 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
         for (kind, question), (other, answer) in pairwise(pairs)
         if (kind, other) == ("INPUT", "OUTPUT")
     ]
+    prompt = ""
     if _INPUT in system:
-        remarks.add(
-            f"the prompt contains {_INPUT}, but the whole prompt is sent as a system prompt, before the "
-            "user's messages"
-        )
-        system = system.replace(_INPUT, INPUT)
+        remarks.add(f"the prompt contains {_INPUT}: {PROMPT_REMARK}")
+        system, prompt = "", system.replace(_INPUT, "{{input}}").strip()
     name = settings.get("name")
     return Persona(
         name=name if isinstance(name, str) and name.strip() else source.stem,
         system=system.strip(),
+        prompt=prompt,
         source=source,
         examples=tuple(examples),
         options=sampling.options(

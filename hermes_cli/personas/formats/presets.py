@@ -12,13 +12,16 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+from hermes_cli.personas import template
 from hermes_cli.personas.formats import sampling
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.value import Value
 
-INPUT: Final = "what the user says"
-"""Replaces the variable of a prompt that stands for the user's input."""
+PROMPT_REMARK: Final = (
+    "`hermes ask` sends it as the user's message; in a chat, it is a part of the system prompt"
+)
+"""The remark about the prompt of a template."""
 _PREFIX: Final = "llm.prediction."
 _YOU: Final = re.compile(r"^You:", re.MULTILINE)
 _OLD_WEBUI_KEYS: Final = ("char_name", "char_persona", "char_greeting")
@@ -107,27 +110,25 @@ def read_llm(document: dict[str, Any], source: Path, remarks: Remarks) -> Person
     """Return the persona in a template of llm."""
     table = Value(document, remarks)
     defaults = {str(key): str(value) for key, value in table.get("defaults").table().value.items()}
+    defaults = {key: value for key, value in defaults.items() if template.is_name(key)}
+    defaults.pop(template.INPUT, None)
     prompt = table.get("prompt").text()
     for key in document:
         if key not in _LLM_KEYS:
             remarks.add(f"'{key}' is left out" + ("; code is never run" if key == "functions" else ""))
     if prompt:
-        remarks.add("its prompt is sent as a part of the system prompt, before the user's messages")
-    texts = [text for text in (table.get("system").text(), prompt) if text.strip()]
+        remarks.add(f"it has a prompt: {PROMPT_REMARK}")
     options = table.get("options").table().value
     return Persona(
         name=table.get("name").line() or source.stem,
-        system="\n\n".join(_filled(text, defaults) for text in texts).strip(),
+        system=_with_placeholders(table.get("system").text()).strip(),
+        prompt=_with_placeholders(prompt).strip(),
         source=source,
+        variables=defaults,
         options=sampling.options(((str(key), value) for key, value in options.items()), remarks),
     )
 
 
-def _filled(text: str, defaults: dict[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[1]:
-            return "$"
-        name = match[2] or match[3]
-        return INPUT if name == "input" else defaults.get(name, match[0])
-
-    return _VARIABLE.sub(value, text)
+def _with_placeholders(text: str) -> str:
+    """Return the text with `{{name}}` for each `$name` and `${name}`, and `$` for `$$`."""
+    return _VARIABLE.sub(lambda match: "$" if match[1] else f"{{{{{match[2] or match[3]}}}}}", text)

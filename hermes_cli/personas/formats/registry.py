@@ -14,6 +14,7 @@ from hermes_cli.personas.formats import card, card_write, charx, hidden_characte
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.template import without_prompt
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
@@ -62,6 +63,7 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     """
     if kind not in WRITABLE:
         raise PersonaError(f"there is no format '{kind}' to write", f"the formats are {', '.join(WRITABLE)}")
+    persona = without_prompt(persona)
     source = persona.original or persona.source
     content = _content(original, source) if original is not None else _Content("")
     if kind == "modelfile":

@@ -38,11 +38,11 @@ def test_front_matter_sets_options_and_input_and_output_are_an_example() -> None
     assert remarks.summary() == ("'model' is ignored; choose a model with -m", "'use_tools' is ignored")
 
 
-def test_the_input_placeholder_is_replaced_with_a_remark() -> None:
-    """The placeholder __INPUT__ is replaced by words, with a remark."""
+def test_a_role_with_the_input_placeholder_is_a_prompt() -> None:
+    """There is no system prompt, and a remark on __INPUT__."""
     remarks = Remarks()
     persona = aichat.read("---\n---\nconvert __INPUT__ to emoji", SOURCE, remarks)
-    assert persona.system == "convert what the user says to emoji"
+    assert (persona.system, persona.prompt) == ("", "convert {{input}} to emoji")
     assert "__INPUT__" in remarks.summary()[0]
 
 

@@ -32,15 +32,18 @@ def test_an_llm_template_is_read_and_its_functions_are_not_run() -> None:
     assert presets.is_llm(document)
     remarks = Remarks()
     persona = presets.read_llm(document, SOURCE, remarks)
-    assert persona.system == (
-        "You speak like an excitable Victorian explorer, for $5\n\nSummarize: what the user says"
-    )
+    assert persona.system == "You speak like an excitable {{who}} explorer, for $5"
+    assert persona.prompt == "Summarize: {{input}}"
+    assert dict(persona.variables) == {"who": "Victorian"}
     assert dict(persona.options) == {"temperature": 0.3}
     assert persona.name == "some"
     assert remarks.summary() == (
         "'model' is left out",
         "'functions' is left out; code is never run",
-        "its prompt is sent as a part of the system prompt, before the user's messages",
+        (
+            "it has a prompt: `hermes ask` sends it as the user's message; "
+            "in a chat, it is a part of the system prompt"
+        ),
         "the option 'frequency_penalty' is left out: hermes has no such option",
     )
 

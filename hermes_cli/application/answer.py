@@ -1,0 +1,133 @@
+"""Prints the answer to one prompt, for `hermes ask`: as text, as one JSON object, or as lines of JSON."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from enum import Enum, auto
+
+from hermes_cli.application.flags import Flags
+from hermes_cli.application.prompt import PromptText
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.session import start_session, template_values
+from hermes_cli.chat.input_text import check_text
+from hermes_cli.chat.session import Session
+from hermes_cli.chat.statistics import statistics, wait_text
+from hermes_cli.engines.base import Cancel, Completion, FinishReason
+from hermes_cli.errors import Interrupted
+from hermes_cli.personas.template import user_turn
+from hermes_cli.screen.render import Renderer, renderer
+from hermes_cli.screen.terminal import Terminal
+from hermes_cli.screen.waiting import waiting
+
+
+class OutputFormat(Enum):
+    """How an answer is printed: streamed, when it is complete, or as JSON."""
+
+    STREAM = auto()
+    COMPLETE = auto()
+    JSON = auto()
+    JSON_LINES = auto()
+
+
+def print_answer(
+    runtime: Runtime, flags: Flags, prompt: PromptText, prefill: str, output: OutputFormat
+) -> None:
+    """Start a session, and print the answer to `prompt`."""
+    check_text(prefill, "--prefill")
+    is_saved = flags.log or flags.continue_last or flags.resume is not None
+    persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    values = template_values(flags, persona, prompt.text)
+    prompt = replace(prompt, text=user_turn(persona, session.prompt_settings.macros, values))
+    session.recorder.question = prompt.question
+    terminal = runtime.terminal
+    is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
+    pieces = _pieces(session, prompt, prefill, terminal, streamed=is_streamed)
+    if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
+        _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
+    else:
+        at_once = output is OutputFormat.COMPLETE
+        _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
+        if session.cut_short:
+            terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
+    for remark in session.remarks:
+        terminal.notice(remark)
+    if flags.statistics and session.last is not None:
+        terminal.notice(statistics(session.last), essential=True)
+
+
+def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
+    """Print the answer and a newline. If generation fails or is interrupted, print the text so far."""
+    received: list[str] = []
+    try:
+        for piece in pieces:
+            received.append(piece)
+            if not at_once:
+                output.write(piece)
+    finally:
+        if received:
+            if at_once:
+                output.write("".join(received))
+            output.end()
+
+
+def _print_json(terminal: Terminal, session: Session, pieces: Iterator[str], *, as_lines: bool) -> None:
+    """Print the answer and its report as one object, or each piece and then the report as lines.
+
+    If generation is interrupted, the report has the text so far.
+    """
+    received: list[str] = []
+
+    def report() -> None:
+        text = {} if as_lines else {"text": "".join(received)}
+        _print_object(terminal, text | _report(session.engine.name, session.last))
+
+    try:
+        for piece in pieces:
+            received.append(piece)
+            if as_lines and piece:
+                _print_object(terminal, {"text": piece})
+    except Interrupted:
+        report()
+        raise
+    report()
+
+
+def _print_object(terminal: Terminal, value: dict[str, object]) -> None:
+    terminal.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _pieces(
+    session: Session, prompt: PromptText, prefill: str, terminal: Terminal, *, streamed: bool
+) -> Iterator[str]:
+    """Yield the answer in pieces, beginning with the prefill.
+
+    The status line is erased before the first piece if `streamed`, and otherwise after the last one.
+    """
+    activity, started_at, has_begun = wait_text(None), time.monotonic(), False
+    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
+        for chunk in session.send(prompt.text, Cancel(), prefill, prompt.files):
+            activity = "writing the answer" if has_begun else wait_text(chunk.progress)
+            if chunk.text or chunk.completion is not None:
+                if streamed:
+                    end_wait()
+                yield chunk.text if has_begun else prefill + chunk.text
+                has_begun = True
+
+
+def _report(model: str, completion: Completion | None) -> dict[str, object]:
+    """Return what `--json` prints besides the text. The counts of an interrupted answer are unknown."""
+    if completion is None:
+        reason = FinishReason.CANCELLED.value
+        return {"finish_reason": reason, "model": model, "usage": None, "timings": None}
+    usage, timings = completion.usage, completion.timings
+    return {
+        "finish_reason": completion.finish_reason.value,
+        "model": model,
+        "usage": {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "cached_tokens": usage.cached_tokens,
+        },
+        "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
+    }

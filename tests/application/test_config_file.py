@@ -1,0 +1,195 @@
+"""`hermes config set` and `hermes config edit`."""
+
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.run_hermes import Result, hermes
+
+Env = Mapping[str, str]
+WRITTEN = """\
+# mine
+model = "starter"   # small
+
+[user]
+name = "Ed" # me
+
+[options]
+# hot
+top-p = 0.9 # p
+"""
+
+
+def config_file(env: Env, text: str | None = None) -> Path:
+    """Return the path of the config file, after writing `text` to it."""
+    path = Path(env["OPENHERMES_HOME"]) / "config" / "config.toml"
+    if text is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+    return path
+
+
+def set_value(env: Env, *words: str) -> Result:
+    """Set a value."""
+    return hermes("config", "set", *words, env=env)
+
+
+def test_a_value_is_set_and_everything_else_kept(home: Env) -> None:
+    """Comments, blank lines, order and the spelling of keys are those of the user."""
+    path = config_file(home, WRITTEN)
+    for words in (["model", "openhermes-2"], ["top_p", "0.5"], ["user", "Ann"], ["context", "8192"]):
+        assert set_value(home, *words).code == 0
+    expected = WRITTEN.replace("starter", "openhermes-2").replace("0.9", "0.5").replace("Ed", "Ann")
+    assert path.read_text() == expected.replace("# small\n", "# small\ncontext = 8192\n")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("before", "words", "after"),
+    [
+        ("", ["keys", "vi"], {"keys": "vi"}),
+        ("", ["temperature", "0.5"], {"options": {"temperature": 0.5}}),
+        ("", ["options.top-k", "3"], {"options": {"top_k": 3}}),
+        ("", ["on-overflow", "drop"], {"on_overflow": "drop"}),
+        ("", ["stop", "a", 'b"\n'], {"options": {"stop": ["a", 'b"\n']}}),
+        ("", ["user", "Ann"], {"user": "Ann"}),
+        ("", ["user.description", "tall"], {"user": {"description": "tall"}}),
+        ('user = "Ed"\n', ["user", "Ann"], {"user": "Ann"}),
+        ('user = "Ed"\n', ["user.description", "x"], {"user": {"name": "Ed", "description": "x"}}),
+        ("options.seed = 1\n", ["seed", "2"], {"options": {"seed": 2}}),
+        ("options = { seed = 1 }\n", ["top_k", "2"], {"options": {"seed": 1, "top_k": 2}}),
+        ("[options]\nseed = 1", ["model", "x"], {"model": "x", "options": {"seed": 1}}),
+        ('\ufeffmodel = "a"\r\nkeys = "vi"\r\n', ["model", "b"], {"model": "b", "keys": "vi"}),
+        ("context = 0\n", ["context", "4096"], {"context": 4096}),
+    ],
+)
+def test_a_value_is_put_where_it_is_read(
+    home: Env, before: str, words: list[str], after: dict[str, Any]
+) -> None:
+    """In a new file, a table, an inline table or dotted keys; an invalid value can be replaced."""
+    path = config_file(home, before or None)
+    assert set_value(home, *words).code == 0
+    assert tomllib.loads(path.read_text().removeprefix("\ufeff")) == after
+    assert hermes("config", "show", env=home).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["modle", "x"], 2, "there is no setting 'modle'; did you mean 'model'?"),
+        (["temperature", "9"], 2, "temperature cannot be 9"),
+        (["temperature", "hot"], 2, "takes a number, not 'hot'"),
+        (["context", "0"], 2, "context is 0; it can be 1 to"),
+        (["context", "big"], 2, "takes a whole number"),
+        (["keys", "ed"], 2, "it can be emacs or vi"),
+        (["precision", "17bit"], 2, "did you mean '16bit'?"),
+        (["user", " "], 2, "not blank"),
+        (["model", "\udcff"], 2, "not UTF-8"),
+        (["model", ""], 2, "model is empty"),
+        (["stop", ""], 2, "empty string"),
+        (["model", "a", "b"], 2, "model takes one value"),
+        (["model"], 2, "missing argument 'VALUE...'"),
+    ],
+)
+def test_an_invalid_value_is_refused(home: Env, words: list[str], code: int, message: str) -> None:
+    """The file is unchanged."""
+    path = config_file(home, WRITTEN)
+    result = set_value(home, *words)
+    assert (result.code, path.read_text()) == (code, WRITTEN)
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("text", ["model = \n", "bogus = 1\n", 'options = "x"\n', "a." * 40_000 + "a = 1"])
+def test_an_invalid_file_is_not_changed(home: Env, text: str) -> None:
+    """The hint is to edit it."""
+    path = config_file(home, text)
+    result = set_value(home, "temperature", "1")
+    assert (result.code, path.read_text()) == (78, text)
+    assert "hermes: " in result.stderr
+
+
+def test_a_link_to_the_config_file_is_kept(home: Env, tmp_path: Path) -> None:
+    """The file that it leads to is changed, as in a folder of dotfiles."""
+    (tmp_path / "dotfile").write_text('model = "a"\n')
+    path = config_file(home, "")
+    path.unlink()
+    path.symlink_to(tmp_path / "dotfile")
+    assert set_value(home, "model", "b").code == 0
+    assert path.is_symlink()
+    assert (tmp_path / "dotfile").read_text() == 'model = "b"\n'
+
+
+def test_a_variable_that_overrides_the_value_is_named(home: Env) -> None:
+    """The value has no effect while it is set."""
+    result = set_value({**home, "OPENHERMES_SEED": "1"}, "seed", "2")
+    assert "the variable OPENHERMES_SEED overrides it" in result.stderr
+
+
+def edit(env: Env, folder: Path, script: str) -> Result:
+    """Run `config edit` with an editor of this script, which gets the file as $1."""
+    program = folder / "editor"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return hermes("config", "edit", env={**env, "EDITOR": str(program)})
+
+
+def test_an_edit_replaces_the_file(home: Env, tmp_path: Path) -> None:
+    """It is readable by the user only, and no draft is left."""
+    path = config_file(home, WRITTEN)
+    result = edit(home, tmp_path, "echo 'seed = 1' >> $1")
+    assert (result.code, result.stderr) == (0, f"{path} is changed\n")
+    assert path.read_text() == WRITTEN + "seed = 1\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [file.name for file in path.parent.iterdir()] == ["config.toml"]
+
+
+def test_an_invalid_text_is_kept_and_opened_again(home: Env, tmp_path: Path) -> None:
+    """The config file is unchanged in between."""
+    path = config_file(home, WRITTEN)
+    draft = path.with_name("config.draft.toml")
+    failed = edit(home, tmp_path, "echo 'seed = -1' >> $1")
+    assert (failed.code, path.read_text()) == (78, WRITTEN)
+    assert "seed cannot be -1" in failed.stderr
+    assert f"your text again, which is in {draft}" in failed.stderr
+    assert draft.read_text() == WRITTEN + "seed = -1\n"
+    again = edit(home, tmp_path, "sed -i s/-1/1/ $1")
+    assert again.code == 0
+    assert f"opening the text of the last edit, {draft}" in again.stderr
+    assert path.read_text() == WRITTEN + "seed = 1\n"
+    assert not draft.exists()
+
+
+@pytest.mark.parametrize("script", ["true", "exit 1"])
+def test_an_edit_without_a_change_leaves_nothing(home: Env, tmp_path: Path, script: str) -> None:
+    """There is no config file if there was none."""
+    assert edit(home, tmp_path, script).code == (2 if script == "exit 1" else 0)
+    assert list(config_file(home).parent.iterdir()) == []
+
+
+def test_a_file_that_changed_during_the_edit_is_not_overwritten(home: Env, tmp_path: Path) -> None:
+    """The edited text is kept."""
+    path = config_file(home, WRITTEN)
+    result = edit(home, tmp_path, f"echo 'seed = 1' >> $1; echo '# new' >> {path}")
+    assert (result.code, path.read_text()) == (78, f"{WRITTEN}# new\n")
+    assert "was changed during the edit" in result.stderr
+    assert path.with_name("config.draft.toml").exists()
+
+
+def test_a_damaged_config_file_can_be_edited(home: Env, tmp_path: Path) -> None:
+    """The settings are not read first."""
+    path = config_file(home, "model = \n")
+    assert edit(home, tmp_path, "echo 'keys = \"vi\"' > $1").code == 0
+    assert path.read_text() == 'keys = "vi"\n'
+
+
+@pytest.mark.parametrize("script", ["printf 'caf\\351' > $1", 'rm "$1"', 'rm "$1"; mkdir "$1"'])
+def test_a_draft_that_is_no_text_is_reported(home: Env, tmp_path: Path, script: str) -> None:
+    """The config file is unchanged."""
+    path = config_file(home, WRITTEN)
+    result = edit(home, tmp_path, script)
+    assert (result.code, path.read_text()) == (78, WRITTEN)
+    assert "the config file is unchanged" in result.stderr
