@@ -225,7 +225,7 @@ class ReplState:
 
     def show(self, text: str) -> None:
         """Print requested information on standard error, so that standard output holds only answers."""
-        self.terminal.plain(text)
+        self.terminal.prose(text)
 
     def show_rows(self, rows: Sequence[Sequence[str]], if_empty: str = "") -> None:
         """Print rows in columns, or the notice `if_empty` if there are none."""

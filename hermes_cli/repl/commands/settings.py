@@ -28,7 +28,7 @@ def clear(state: ReplState, _argument: str) -> None:
 def system(state: ReplState, argument: str) -> None:
     """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
-        state.terminal.prose(state.session.conversation.system or "There is no system prompt.")
+        state.show(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
@@ -148,7 +148,7 @@ def _show_prompt(state: ReplState) -> None:
     tokens = state.session.engine.prompt_tokens(prompt.messages)
     control = {token.data for token in tokens if token.control}
     text = b"".join(b"\0" if token.control else token.data for token in tokens)
-    state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
+    state.terminal.plain(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
     remark = f"{len(tokens):,} tokens, {sum(token.control for token in tokens)} of them control tokens"
     if any(spelling in text for spelling in control):
         remark += "; text that spells one of these is sent as text"
