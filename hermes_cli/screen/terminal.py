@@ -137,7 +137,7 @@ class Terminal:
         self._say(text, "", fit=False)
 
     def prose(self, text: str) -> None:
-        """Print requested information on standard error, sanitized, and wrapped between words at a terminal."""
+        """Print requested information on standard error, sanitized, and wrapped at a terminal."""
         self._say(text, "")
 
     def rows(self, text: str) -> None:

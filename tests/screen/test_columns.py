@@ -91,7 +91,7 @@ def test_the_width_is_that_of_the_terminal_on_standard_error_if_standard_output_
 ) -> None:
     """The answer goes to the file, the notices to the terminal."""
     master, slave = pty.openpty()
-    with open(slave, "w", encoding="utf-8") as err, (tmp_path / "out").open("wb") as out:
+    with os.fdopen(slave, "w") as err, (tmp_path / "out").open("wb") as out:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
         assert Terminal(io.BytesIO(), out, err, False, False, True).size() == (40, 10)  # noqa: FBT003
     os.close(master)
