@@ -130,7 +130,7 @@ def is_writable(path: Path) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _setting(default: str | None = None, *choices: str) -> Any:
+def _setting(default: str | bool | None = None, *choices: str) -> Any:  # noqa: FBT001 - a default value
     """Declare a setting of the config file and the environment. `choices`, if any, are its allowed values."""
     return field(default=default, metadata={"choices": choices})
 
@@ -146,6 +146,7 @@ class Settings:
     precision: str | None = _setting()
     device: str | None = _setting()
     keys: str = _setting("emacs", "emacs", "vi")
+    save: bool = _setting(default=True)
     on_overflow: str | None = _setting(None, "drop", "error", "summarise")
     decode: str = _setting("ahead", "ahead", "step")
     speculate: str = _setting("off", "off", "lookup")
@@ -175,9 +176,15 @@ class Settings:
 
 
 PLAIN_SETTINGS: dict[str, type] = {
-    f.name: options.field_type(f.type) for f in fields(Settings) if "choices" in f.metadata
+    f.name: bool if f.type is bool else options.field_type(f.type)
+    for f in fields(Settings)
+    if "choices" in f.metadata
 }
 """The types of the top-level settings in the config file."""
+
+BOOLEANS = {"true": True, "false": False}
+"""The values of a setting that is true or false, in the environment."""
+KIND_TEXTS = {str: "a string", int: "a whole number", bool: "true or false"}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     f.name: f.metadata["choices"] for f in fields(Settings) if f.metadata.get("choices")
@@ -209,6 +216,8 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
 
 
 def _parse_setting(name: str, text: str, where: str) -> Any:
+    if PLAIN_SETTINGS[name] is bool:
+        return BOOLEANS.get(text.lower(), text)
     try:
         return PLAIN_SETTINGS[name](text)
     except ValueError:
@@ -217,10 +226,9 @@ def _parse_setting(name: str, text: str, where: str) -> Any:
 
 def _check_setting(name: str, value: Any, where: str) -> Any:
     kind, choices = PLAIN_SETTINGS[name], CHOICES.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        kind_text = "a string" if kind is str else "a whole number"
-        raise ConfigError(f"{where}: {name} takes {kind_text}, not {value!r}")
-    if isinstance(value, int) and not 1 <= value <= options.MAX_CONTEXT:
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: {name} takes {KIND_TEXTS[kind]}, not {value!r}")
+    if isinstance(value, int) and kind is int and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
     if isinstance(value, str) and not _is_text(value):
         raise ConfigError(f"{where}: {name} is not UTF-8 text")

@@ -17,6 +17,8 @@ from typing import Any
 MAX_CONTEXT = 10_000_000
 """The upper limit of token counts. No context window is larger, so a larger number is a mistake."""
 
+MIN_CONTEXT = 64
+"""The lower limit of a context window. No prompt fits in a shorter one, and llama.cpp aborts on one token."""
 MAX_SEED = 2**32 - 2
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
@@ -83,6 +83,11 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
 def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> ModelChoice:
     plan = selected.plan(machine, request)
     return ModelChoice(selected, plan, can_use_gpu=bool(machine.llama.backend))
+
+
+def with_request(choice: ModelChoice, request: PlanRequest) -> ModelChoice:
+    """Return the same model with a plan for another request. Raises ResourcesExhausted if it does not fit."""
+    return replace(choice, plan=choice.selection.plan(hardware.probe(), request))
 
 
 def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:

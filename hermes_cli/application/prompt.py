@@ -21,6 +21,7 @@ from hermes_cli.engines.base import Cancel, Completion, PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
+from hermes_cli.models.plan import PlanRequest
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.sanitize import sanitize_line
@@ -98,7 +99,8 @@ def print_answer(
 ) -> None:
     """Start a session, and print the answer to `prompt`: streamed, all `at_once`, or as one JSON object."""
     check_text(prefill, "--prefill")
-    persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continue_last)
+    flags = flags.with_saving(runtime.settings)
+    persona, session, _ = start_session(runtime, flags, save=flags.log or flags.continues)
     session.recorder.question = prompt.question
     terminal = runtime.terminal
     pieces = _pieces(session, prompt, prefill, terminal, streamed=not (as_json or at_once))
@@ -174,7 +176,7 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     check_text(prefill, "--prefill")
     persona = runtime.persona(flags.persona)
     options = flags.options(runtime.settings, persona).options
-    request = flags.plan_request(runtime.settings)
+    request = flags.plan_request(runtime.settings, persona)
     deadline = Deadline()
     opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline)
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
@@ -186,7 +188,7 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
             "shorten it",
         )
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
-        window = request.context_size or _context_size(runtime, flags, tokenizer)
+        window = request.context_size or _context_size(runtime, flags, request, tokenizer)
         counter = _TokenCounter(tokenizer, window)
         builder = PromptBuilder(counter, opening, prompt_settings, options.max_tokens, deadline=deadline)
         prompt = builder.prompt(turns)
@@ -200,12 +202,12 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
         return tokenizer.prompt_tokens(prompt.messages)
 
 
-def _context_size(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
+def _context_size(runtime: Runtime, flags: Flags, request: PlanRequest, tokenizer: PromptTokenizer) -> int:
     """Return the model's planned context window, or MAX_CONTEXT if the model cannot be loaded."""
     if isinstance(tokenizer, ScriptedEngine):
         return tokenizer.context_size
     try:
-        plan = choose_model(runtime, flags.model, flags.plan_request(runtime.settings)).plan
+        plan = choose_model(runtime, flags.model, request).plan
     except HermesError:  # counting tokens needs only the tokenizer
         return MAX_CONTEXT
     return plan.context_size if plan else MAX_CONTEXT

@@ -81,7 +81,7 @@ def show(runtime: Runtime, name: Name) -> None:
     runtime.terminal.write_rows(columns(describe.rows(model)))
 
 
-@command(app, "plan", takes=PLAN)
+@command(app, "plan", takes=("persona", *PLAN))
 def plan(
     runtime: Runtime,
     flags: Flags,
@@ -96,7 +96,8 @@ def plan(
     from hermes_cli.models import requirements
     from hermes_cli.models.plan import report
 
-    planned = plan_of(runtime, name, flags.plan_request(runtime.settings))
+    persona = runtime.persona(flags.persona)
+    planned = plan_of(runtime, name, flags.plan_request(runtime.settings, persona))
     facts, result, write = planned.facts, planned.result, runtime.terminal.write
     if as_json:
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)

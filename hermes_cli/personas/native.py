@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import OptionError, check_table
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_table
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted import toml_parser
@@ -78,10 +78,12 @@ PERSONA_FIELDS: Final[_Fields] = {
     **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
     **dict.fromkeys(("post_history", "creator_notes"), Value.text),
     "worlds": Value.texts,
+    "context": lambda value: value.integer(MIN_CONTEXT, MAX_CONTEXT),
 }
 KEYS: Final = (
     *("name", "nickname", "description", "system", "character", "personality", "scenario"),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
+    "context",
     *("note", "examples", "options", BOOK, ENTRIES, "original"),
 )
 """The keys of a persona file, in the order in which they are written."""

@@ -39,6 +39,7 @@ class Persona:
     prompt, and `note` near the end. `worlds` names lorebooks in the lore folder. The user sees `description`
     in the list of personas, and `creator_notes` on request; the model sees neither.
 
+    `context` is the size of the context window in tokens, or None for the default.
     `options` maps names in GenerationOptions to checked values. If `verbatim` is true, as for a `.txt` or
     `.md` file, macros are not expanded. `source` is the file that the persona was read from, `original` is
     the other program's file that it was imported from, and `kind` is the format of `original`.
@@ -61,6 +62,7 @@ class Persona:
     creator_notes: str = ""
     lorebook: Lorebook | None = None
     worlds: tuple[str, ...] = ()
+    context: int | None = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     verbatim: bool = False
     original: Path | None = None

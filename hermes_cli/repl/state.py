@@ -73,8 +73,14 @@ class Host(Protocol):
     def load_smaller(self, session: Session) -> None:
         """Offer a smaller plan after loading the model ran out of memory."""
 
-    def use_model(self, name: str, session: Session) -> None:
+    def use_model(self, name: str, session: Session, persona: Persona) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one.
+
+        Raises HermesError with the reason.
+        """
+
+    def use_context(self, size: int, session: Session) -> None:
+        """Reload the model with a context window of `size` tokens. If that fails, reload it as it was.
 
         Raises HermesError with the reason.
         """

@@ -94,6 +94,26 @@ def test_no_log_writes_nothing(home: Env, tmp_path: Path) -> None:
     assert (refused.code, "--no-log" in refused.stderr) == (2, True)
 
 
+def test_save_false_in_the_config_file_saves_only_on_request(
+    home: Env, tmp_path: Path, store: StoreOf
+) -> None:
+    """--log, -c and -r save. `config show` and `doctor` show the setting."""
+    model, paths = script(tmp_path, {"text": "A."}), Paths.from_environment(home)
+    paths.config.mkdir(parents=True)
+    paths.config_file.write_text("save = false\n")
+    chat(home, model, lines="secret\n")
+    assert not paths.conversations.exists()
+    assert not paths.history.exists()
+    chat(home, model, "--log", lines="one\n")
+    chat(home, model, "-c", lines="two\n")
+    hermes("ask", "--log", "-m", model, "three", env=home)
+    texts = [[m.text for m in store(home).tree(c.id)] for c in store(home).conversations()]
+    assert texts == [["three", "A."], ["one", "A.", "two", "A."]]
+    shown = [line.split() for line in hermes("config", "show", env=home).stdout.decode().splitlines()]
+    assert ["save", "false", "config", "file"] in shown
+    assert b"nothing is saved: save = false (config file)" in hermes("doctor", env=home).stdout
+
+
 def test_ask_with_log_saves_the_conversation(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """`hermes ask -c` continues it."""
     model = script(tmp_path, {"text": "A."})

@@ -47,6 +47,10 @@ def persona(state: ReplState, argument: str) -> None:
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
+    if chosen.context not in {None, state.session.engine.context_size}:
+        state.notice(
+            f"It requests another context window; /context {chosen.context} reloads the model with it."
+        )
     state.greet()
 
 
@@ -65,7 +69,7 @@ def model(state: ReplState, argument: str) -> None:
             "There is no model on this machine; 'hermes models pull' downloads one.",
         )
         return
-    state.host.use_model(argument, state.session)
+    state.host.use_model(argument, state.session, state.persona)
     state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
 
 
@@ -85,7 +89,8 @@ def set_option(state: ReplState, argument: str) -> None:
         system(state, text)
         return
     if name in {"context", "num_ctx"}:
-        raise context_view.window_error()
+        context_view.context(state, text)
+        return
     if not text and name in FIELDS:
         layered, known = state.session.options, FIELDS[name]
         shown = options.value_text(getattr(layered.options, name))
