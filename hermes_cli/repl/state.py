@@ -102,6 +102,7 @@ class ReplState:
     answer. With `plain`, Markdown is not rendered. With `multiline`, Enter begins a new line. The `attached`
     files are sent with the next message. The next prompt is filled with `suggestion`, and with `in_editor`
     the user's editor opens it. If `next_line_handler` is set, the next line is passed to it and not sent.
+    `was_stopped` is set after Ctrl-C, until the next prompt appears.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
@@ -120,6 +121,7 @@ class ReplState:
     attached: list[Attachment] = field(default_factory=list)
     suggestion: str = ""
     in_editor: bool = False
+    was_stopped: bool = False
     next_line_handler: Callable[[str], None] | None = None
     exit_code: int = 0
     _counted: tuple[tuple[object, ...], int | None] | None = None
