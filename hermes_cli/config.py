@@ -147,6 +147,7 @@ class Settings:
     precision: str | None = _setting()
     device: str | None = _setting()
     keys: str = _setting("emacs", "vi", default="emacs")
+    save: bool = _setting(default=True)
     on_overflow: str | None = _setting("drop", "error", "summarise")
     decode: str = _setting("ahead", "step", default="ahead")
     speculate: str = _setting("off", "lookup", default="off")
@@ -177,9 +178,15 @@ class Settings:
 
 
 PLAIN_SETTINGS: dict[str, type] = {
-    f.name: options.field_type(f.type) for f in fields(Settings) if "choices" in f.metadata
+    f.name: bool if f.type is bool else options.field_type(f.type)
+    for f in fields(Settings)
+    if "choices" in f.metadata
 }
 """The types of the top-level settings in the config file."""
+
+BOOLEANS = {"true": True, "false": False}
+"""The values of a setting that is true or false, in the environment."""
+KIND_TEXTS = {str: "a string", int: "a whole number", bool: "true or false"}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     f.name: f.metadata["choices"] for f in fields(Settings) if f.metadata.get("choices")
@@ -223,7 +230,7 @@ def parse(text: str, where: str) -> Settings:
 def parse_setting(name: str, text: str, where: str) -> Any:
     """Return the value of a top-level setting from text. Raises ConfigError if it is invalid."""
     if PLAIN_SETTINGS[name] is bool:
-        return _check_setting(name, {"true": True, "false": False}.get(text.lower(), text), where)
+        return _check_setting(name, BOOLEANS.get(text.lower(), text), where)
     try:
         value = PLAIN_SETTINGS[name](text)
     except ValueError:
@@ -233,9 +240,8 @@ def parse_setting(name: str, text: str, where: str) -> Any:
 
 def _check_setting(name: str, value: Any, where: str) -> Any:
     kind, choices = PLAIN_SETTINGS[name], CHOICES.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool) is not (kind is bool):
-        kind_text = {str: "a string", int: "a whole number", bool: "true or false"}[kind]
-        raise ConfigError(f"{where}: {name} takes {kind_text}, not {value!r}")
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: {name} takes {KIND_TEXTS[kind]}, not {value!r}")
     if isinstance(value, int) and kind is int and not 1 <= value <= options.MAX_CONTEXT:
         raise ConfigError(f"{where}: {name} is {value:,}; it can be 1 to {options.MAX_CONTEXT:,}")
     if isinstance(value, str) and not _is_text(value):

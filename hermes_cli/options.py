@@ -17,6 +17,10 @@ from typing import Any
 MAX_CONTEXT = 10_000_000
 """The upper limit of token counts. No context window is larger, so a larger number is a mistake."""
 
+MIN_CONTEXT = 64
+"""The lower limit of a context window. No prompt fits in a shorter one, and llama.cpp aborts on one token."""
+MAX_SEED = 2**32 - 2
+
 
 def _option(default: object, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:
     """Declare an option with its default, help line and inclusive range."""
@@ -39,7 +43,9 @@ class GenerationOptions:
         MAX_CONTEXT,
     )
     max_tokens: int | None = _option(None, "Stop after this many tokens.", 1, MAX_CONTEXT)
-    seed: int | None = _option(None, "Random seed; the same seed gives the same answer.", 0, 2**32 - 2)
+    seed: int | None = _option(
+        None, "Random seed; the same seed gives the same answer, and /regen adds 1.", 0, MAX_SEED
+    )
     stop: tuple[str, ...] = _option((), "Stop before this text; repeatable.")
     dry_multiplier: float = _option(
         0.0, "Strength of the DRY penalty for repeated sequences; 0 for off.", 0, 100
@@ -54,6 +60,12 @@ class GenerationOptions:
         512, "Stop an answer that repeats itself for this many tokens; 0 for off.", 0, 1_000_000
     )
     ban: tuple[str, ...] = _option((), "Never generate this text; repeatable.")
+
+    def for_attempt(self, number: int) -> "GenerationOptions":
+        """Return the options of another answer to the same turn: a fixed seed is increased by `number`."""
+        if self.seed is None or not number:
+            return self
+        return dataclasses.replace(self, seed=(self.seed + number) % (MAX_SEED + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,8 +54,8 @@ class Node:
 class Tree:
     """All messages of one conversation, and the cursor: the last visible message.
 
-    The ids of the nodes are 1, 2, 3 … in the order in which they were added. Nodes are never deleted. A
-    method that raises UsageError changes nothing.
+    The ids of the nodes are 1, 2, 3 … in the order in which they were added. Nodes are never deleted, except
+    by `withdraw`. A method that raises UsageError changes nothing.
     """
 
     def __init__(self, greetings: Iterable[str] = ()) -> None:
@@ -130,6 +130,11 @@ class Tree:
         self._nodes.append(node)
         self._path = (*self._path, node)
         return node
+
+    def withdraw(self, cursor: int | None) -> None:
+        """Delete the node that was added last, which has no children, and move the cursor to another node."""
+        self._nodes.pop()
+        self.move_to(cursor)
 
     def move_to(self, cursor: int | None) -> None:
         """Make a node the last visible message. None hides all messages."""

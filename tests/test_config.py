@@ -88,6 +88,17 @@ def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
     assert (settings.source("persona"), settings.source("user")) == ("config file", "default")
 
 
+def test_saving_can_be_turned_off_in_the_file_and_in_the_environment(tmp_path: Path) -> None:
+    """The environment overrides the file."""
+    assert load(tmp_path).save
+    assert not load(tmp_path, "save = false").save
+    assert config.load(
+        Paths.from_environment({"OPENHERMES_HOME": str(tmp_path)}), {"OPENHERMES_SAVE": "True"}
+    ).save
+    with pytest.raises(ConfigError, match="save takes true or false, not 'no'"):
+        config.load(Paths.from_environment({}), {"OPENHERMES_SAVE": "no"})
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -102,6 +113,8 @@ def test_each_setting_has_a_value_and_a_source(tmp_path: Path) -> None:
         ('model = ""', r"model is empty"),
         ("context = true", r"whole number"),
         ("context = 0", r"1 to"),
+        ('save = "no"', r"save takes true or false"),
+        ("save = 0", r"save takes true or false"),
         ("options = 3", r"\[options\] on a separate line"),
         ("[options]\ntemprature = 1", r"did you mean 'temperature'"),
         ("[options]\ntemperature = 9", r"0 to 5"),

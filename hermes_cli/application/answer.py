@@ -35,7 +35,8 @@ def print_answer(
 ) -> None:
     """Start a session, and print the answer to `prompt`."""
     check_text(prefill, "--prefill")
-    is_saved = flags.log or flags.continue_last or flags.resume is not None
+    flags = flags.with_saving(runtime.settings)
+    is_saved = flags.log or flags.continues
     persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
     values = template_values(flags, persona, prompt.text)
     prompt = replace(prompt, text=user_turn(persona, session.prompt_settings.macros, values))

@@ -1,23 +1,25 @@
 """Runs a conversation in the REPL, and gives the REPL access to personas and models."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
-from hermes_cli.application.model import ModelChoice, choose_model
+from hermes_cli.application.model import ModelChoice, choose_model, with_request
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.models.offer import SUGGESTED_MODEL
+from hermes_cli.models.plan.request import context_limits
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
@@ -35,7 +37,7 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
     from hermes_cli.repl.prompt import PromptReader
     from hermes_cli.repl.state import ReplState
 
-    terminal = runtime.terminal
+    terminal, flags = runtime.terminal, flags.with_saving(runtime.settings)
     # At a terminal, input typed before the prompt appears is buffered for the prompt and not echoed.
     with terminal.typing(shown=not terminal.interactive):
         persona, session, choice = start_session(
@@ -164,12 +166,32 @@ class ReplHost:
         session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
-    def use_model(self, name: str, session: Session) -> None:
+    def use_model(self, name: str, session: Session, persona: Persona) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one."""
-        choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings))
+        choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings, persona))
         choice.check_options(session.options)
+        self._switch(session, lambda: choice)
+
+    def use_context(self, size: int, session: Session) -> None:
+        """Reload the model with another context window. If that fails or is interrupted, reload the previous.
+
+        The plan is made after the model is closed, because the memory that it uses is then free.
+        """
+        flags, model = replace(self.flags, context=str(size)), self.choice.selection.model
+        if self.choice.plan is None or model is None:
+            raise UsageError(
+                "the scripted engine has a fixed context window", "set context_size in the script"
+            )
+        request = flags.plan_request(self.runtime.settings)
+        context_limits(model.facts, request.context_size)
+        self._switch(session, lambda: with_request(self.choice, request))
+        self.flags = flags
+
+    def _switch(self, session: Session, choose: Callable[[], ModelChoice]) -> None:
+        """Close the engine, and open the model that `choose` returns. If that fails, reload the previous."""
         try:
             session.engine.close()  # close first: two models may not fit in memory
+            choice = choose()
             session.engine = self._open(choice)
             self.choice = choice
             session.recorder.precision = choice.plan.precision if choice.plan else ""

@@ -150,9 +150,8 @@ def check(runtime: Runtime, *, rescue: bool) -> None:
     except StoreDamaged as error:
         problems = [error.message.removeprefix(f"{file} is damaged: ")]
     if not problems:
-        conversations = store.conversations()
-        messages = pluralize(sum(conversation.count for conversation in conversations), "message")
-        count = pluralize(len(conversations), "conversation")
+        messages = pluralize(store.message_count(), "message")
+        count = pluralize(len(store.conversations()), "conversation")
         runtime.terminal.notice(f"no damage found in {file}: {messages} in {count}")
         return
     if not rescue:

@@ -4,7 +4,7 @@ Each command lists the flags that it takes (`cli/command.py`); the other flags k
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -56,7 +56,7 @@ class Flags:
         "Continue a conversation, by its number or title.", "-r", "--resume", metavar="NAME"
     )
     fork: bool = _flag("With -c or -r: continue in a copy of the conversation.", "--fork")
-    log: bool = _flag("Save the question and the answer.", "--log")
+    log: bool = _flag("Save the conversation, also if the config file has save = false.", "--log")
     no_log: bool = _flag("Save nothing to disk: neither the conversation nor the typed lines.", "--no-log")
     context: str | None = _flag("Set the size of the context window, in tokens.", "--context", metavar="N")
     precision: str | None = _flag(
@@ -87,8 +87,10 @@ class Flags:
     sampling: Mapping[str, str | list[str] | None] = field(default_factory=dict)
     """The unchecked values of the generation options on the command line, by name."""
 
-    def plan_request(self, settings: "Settings") -> "PlanRequest":
+    def plan_request(self, settings: "Settings", persona: "Persona | None" = None) -> "PlanRequest":
         """Return the plan request. Each value comes from its flag, or else from its setting, if it has one.
+
+        The persona's context window overrides the config file's, but not that of the environment.
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
         """
@@ -105,24 +107,41 @@ class Flags:
                 message = error.message.removeprefix("--")
                 raise ConfigError(f"{settings.source(name)}: {message}") from None
 
+        size, source = self.context_size(settings, persona)
         return PlanRequest(
-            self.context_size(settings),
+            size,
+            context_source=source,
             precision=checked("precision", precision.normalize),
             device=checked("device", devices.normalize),
             gpu_layers=parse_gpu_layers(self.gpu_layers),
             kv=check_kv(self.kv),
         )
 
-    def context_size(self, settings: "Settings") -> int | None:
-        """Return the requested context window in tokens, or None. Raises UsageError for an invalid flag."""
+    @property
+    def continues(self) -> bool:
+        """Whether a saved conversation is continued, to which the new messages are saved."""
+        return self.continue_last or self.resume is not None
+
+    def with_saving(self, settings: "Settings") -> "Flags":
+        """Return the flags with --no-log set if the settings turn saving off and no flag asks for it."""
+        return replace(self, no_log=self.no_log or not (settings.save or self.log or self.continues))
+
+    def context_size(self, settings: "Settings", persona: "Persona | None" = None) -> tuple[int | None, str]:
+        """Return the requested context window in tokens, or None, and the persona or file that requests it.
+
+        Raises UsageError for an invalid flag.
+        """
         if self.context is None:
-            return settings.context
+            source = settings.source("context")
+            if persona is not None and persona.context is not None and not source.startswith("environment"):
+                return persona.context, f"persona {persona.key}"
+            return settings.context, "" if settings.context is None else source
         is_number = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
         if not is_number or not 1 <= int(self.context) <= options.MAX_CONTEXT:
             raise UsageError(
                 f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'"
             )
-        return int(self.context)
+        return int(self.context), ""
 
     def overflow(self, settings: "Settings", *, interactive: bool) -> "Overflow":
         """Return the action for a full context window. Raises UsageError for an unknown word."""

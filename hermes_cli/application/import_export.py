@@ -10,8 +10,12 @@ from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns, pluralize
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import Node
+
+SHOWN_KNOWN = 10
+"""The number of conversations imported before that are listed one by one."""
 
 
 def export_conversations(
@@ -41,23 +45,38 @@ def export_conversations(
     terminal.notice(f"{count} written to {path}: {registry.remark(kind, transcripts)}")
 
 
-def import_conversations(runtime: Runtime, names: Sequence[str], format_name: str | None) -> None:
+def import_conversations(
+    runtime: Runtime, names: Sequence[str], format_name: str | None, *, again: bool = False
+) -> None:
     """Store the conversations in the files, and print the new numbers and titles.
+
+    Conversations that were imported before are left out, unless `again` is true.
 
     Raises UsageError for a missing file and FormatError for an invalid one. In both cases, nothing is stored.
     """
     terminal, given_format = runtime.terminal, registry.named(format_name) if format_name else None
-    rows = list[tuple[str, str]]()
+    store, rows, known = open_store(runtime), list[tuple[str, str]](), list[tuple[int, str]]()
 
     def trees() -> Iterator[tuple[StoredConversation, Sequence[Node]]]:
         for name in names:  # one file after the other, to limit the memory
             for transcript in _read(runtime, name, given_format):
-                rows.append((pluralize(len(transcript.tree), "message"), transcript.conversation.title))
-                yield transcript.conversation, transcript.tree.nodes
+                conversation, nodes = transcript.conversation, transcript.tree.nodes
+                earlier = None if again else store.imported_as(conversation, nodes)
+                if earlier is not None:
+                    known.append((earlier, conversation.title))
+                    continue
+                rows.append((pluralize(len(transcript.tree.path), "message"), conversation.title))
+                yield conversation, nodes
 
-    numbers = open_store(runtime).adopt(trees())
-    terminal.write_rows(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]))
-    terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported")
+    numbers = store.adopt(trees())
+    if numbers:
+        terminal.write_rows(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]))
+    for number, title in known[:SHOWN_KNOWN]:
+        terminal.notice(f"already imported as {number}: {sanitize_line(title)}")
+    if len(known) > SHOWN_KNOWN:
+        terminal.notice(f"already imported: {len(known) - SHOWN_KNOWN:,} more")
+    hint = "; --again imports the others once more" if known else ""
+    terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported{hint}")
 
 
 def _read(runtime: Runtime, name: str, given_format: registry.ConversationFormat | None) -> list[Transcript]:

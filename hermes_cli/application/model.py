@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_cli.application.runtime import Runtime
@@ -83,6 +83,11 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
 def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> ModelChoice:
     plan = selected.plan(machine, request)
     return ModelChoice(selected, plan, can_use_gpu=bool(machine.llama.backend))
+
+
+def with_request(choice: ModelChoice, request: PlanRequest) -> ModelChoice:
+    """Return the same model with a plan for another request. Raises ResourcesExhausted if it does not fit."""
+    return replace(choice, plan=choice.selection.plan(hardware.probe(), request))
 
 
 def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
@@ -222,13 +227,13 @@ def _offer(runtime: Runtime, machine: Hardware, request: PlanRequest) -> str:
     choices = offer.suggest_models(machine, request)
     can_ask = terminal.stdin_is_tty and terminal.stderr_is_tty and len(choices) > 1
     if terminal.stderr_is_tty:
-        terminal.plain("There is no model on this machine yet.")
+        terminal.prose("There is no model on this machine yet.")
     if not can_ask:
         return STARTER.alias
     if not repository.hub_reachable(HUB_PATIENCE_S):
-        terminal.plain("The hub of models cannot be reached; only the starter is available.")
+        terminal.prose("The hub of models cannot be reached; only the starter is available.")
         return STARTER.alias
-    terminal.plain("Choose one to download:")
+    terminal.prose("Choose one to download:")
     rows = [(str(n), one.name, size_text(one.size), one.description) for n, one in enumerate(choices, 1)]
     terminal.rows(columns(rows, indent="  "))
     by_number = {number: name for number, name, *_ in rows}
@@ -245,7 +250,7 @@ def fetch_starter(runtime: Runtime) -> Path:
     folder = runtime.paths.models
     if runtime.terminal.stderr_is_tty and not starter.is_installed(folder):
         target = sanitize_line(str(folder), LONG_LINE)
-        runtime.terminal.plain(f"Downloading the starter ({size_text(STARTER.gguf.size)}) to {target}")
+        runtime.terminal.prose(f"Downloading the starter ({size_text(STARTER.gguf.size)}) to {target}")
     with progress(runtime.terminal) as report:
         return starter.fetch(folder, progress=report)
 

@@ -43,7 +43,9 @@ def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
     Raises PersonaError if the persona cannot be used at all.
     """
     subject = _find_subject(runtime, name)
-    with _token_counter(runtime, flags.model, flags.plan_request(runtime.settings)) as tokens:
+    persona = subject if isinstance(subject, Persona) else None
+    request = flags.plan_request(runtime.settings, persona)
+    with _token_counter(runtime, flags.model, request) as tokens:
         sizes, findings = _check(runtime, subject, tokens)
     runtime.terminal.write_rows(columns(sizes))
     runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
@@ -53,7 +55,7 @@ def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
 
 def estimated_findings(runtime: Runtime, persona: Persona) -> list[str]:
     """Return the findings about a persona, with estimated token counts."""
-    return _check(runtime, persona, _estimate(runtime.settings.context))[1]
+    return _check(runtime, persona, _estimate(persona.context or runtime.settings.context))[1]
 
 
 def _find_subject(runtime: Runtime, name: str) -> Persona | Lorebook:

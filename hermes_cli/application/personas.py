@@ -43,6 +43,7 @@ def _facts(persona: Persona) -> list[tuple[str, str]]:
         ("description", persona.description),
         ("you are", persona.user or ""),
         ("worlds", ", ".join(persona.worlds)),
+        ("context", f"{persona.context:,} tokens" if persona.context else ""),
         ("file", str(persona.source)),
         ("imported from", f"{persona.original} ({persona.kind})" if persona.original else ""),
     ]

@@ -17,6 +17,7 @@ from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
+from hermes_cli.models.plan import PlanRequest
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.screen.sanitize import sanitize_line
@@ -98,7 +99,7 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     check_text(prefill, "--prefill")
     persona = runtime.persona(flags.persona)
     options = flags.options(runtime.settings, persona).options
-    request = flags.plan_request(runtime.settings)
+    request = flags.plan_request(runtime.settings, persona)
     deadline = Deadline()
     opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline, input_text=text)
     text = user_turn(persona, prompt_settings.macros, template_values(flags, persona, text))
@@ -111,7 +112,7 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
             "shorten it",
         )
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
-        window = request.context_size or _context_size(runtime, flags, tokenizer)
+        window = request.context_size or _context_size(runtime, flags, request, tokenizer)
         counter = _TokenCounter(tokenizer, window)
         builder = PromptBuilder(counter, opening, prompt_settings, options.max_tokens, deadline=deadline)
         prompt = builder.prompt(turns)
@@ -125,12 +126,12 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
         return tokenizer.prompt_tokens(prompt.messages)
 
 
-def _context_size(runtime: Runtime, flags: Flags, tokenizer: PromptTokenizer) -> int:
+def _context_size(runtime: Runtime, flags: Flags, request: PlanRequest, tokenizer: PromptTokenizer) -> int:
     """Return the model's planned context window, or MAX_CONTEXT if the model cannot be loaded."""
     if isinstance(tokenizer, ScriptedEngine):
         return tokenizer.context_size
     try:
-        plan = choose_model(runtime, flags.model, flags.plan_request(runtime.settings)).plan
+        plan = choose_model(runtime, flags.model, request).plan
     except HermesError:  # counting tokens needs only the tokenizer
         return MAX_CONTEXT
     return plan.context_size if plan else MAX_CONTEXT

@@ -45,16 +45,15 @@ def start_session(
     a chat. With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All
     flags are validated first, because loading the model takes longest.
     """
-    is_continued = flags.continue_last or flags.resume is not None
-    recorder = _open_recorder(runtime, save=save, required=is_continued)
-    earlier = _earlier_conversation(runtime, recorder, flags) if is_continued or flags.fork else None
+    recorder = _open_recorder(runtime, save=save, required=flags.continues)
+    earlier = _earlier_conversation(runtime, recorder, flags) if flags.continues or flags.fork else None
     persona = _find_persona(runtime, flags, earlier)
     sampling = flags.options(runtime.settings, persona)
     deadline = Deadline()
     opening, prompt_settings = open_conversation(
         runtime, flags, persona, sampling.options, deadline, input_text=input_text
     )
-    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings))
+    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, persona))
     choice.check_options(sampling)
     recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""

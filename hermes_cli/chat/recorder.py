@@ -3,12 +3,15 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 
+from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.options import GenerationOptions
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import Store
-from hermes_cli.tree import MessageState, Node, Tree
+from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 
 INTERVAL_S = 1.0
 """Seconds between two writes of an answer that is still being generated."""
@@ -43,6 +46,8 @@ class Recorder:
         self._settings = SavedSettings()
         self._rows: dict[int, int] = {}
         """Maps the id of each saved node to its id in the store."""
+        self._first_turn = 0
+        """The id of the node whose saving began the conversation, or 0 if it was begun earlier."""
         self._partial: int | None = None
         self._written_at = 0.0
 
@@ -60,7 +65,7 @@ class Recorder:
             self.store.locks.keep_only(None)
         self._tree, self._title = tree, title
         self._opening, self._settings = opening, SavedSettings()
-        self.conversation, self._rows, self._partial = None, {}, None
+        self.conversation, self._rows, self._partial, self._first_turn = None, {}, None, 0
         self.left_on_disk, self._count_on_disk = None, 0
 
     def resume(self, stored: StoredConversation) -> tuple[Tree, SavedSettings]:
@@ -70,7 +75,7 @@ class Recorder:
         nodes = self.store.tree(stored.id)
         self._tree = Tree.from_nodes(nodes, stored.leaf)
         self._rows = {node.id: row.id for node, row in zip(self._tree.nodes, nodes, strict=True)}
-        self.conversation, self._partial = stored.id, None
+        self.conversation, self._partial, self._first_turn = stored.id, None, 0
         self.left_on_disk, self._count_on_disk = None, 0
         self.store.locks.keep_only(stored.id)
         ids = {row: number for number, row in self._rows.items()}
@@ -156,6 +161,39 @@ class Recorder:
 
             self._try(write)
 
+    def withdraw(self, turn: int) -> None:
+        """Remove a user's turn from the store, after it was removed from the tree.
+
+        If saving it began the conversation, remove the conversation too: it has only greetings.
+        """
+        row, number = self._rows.pop(turn, None), self.conversation
+        if row is None or number is None:
+            return
+        if turn == self._first_turn:
+            self.conversation, self._rows = None, {}
+            self._try(lambda store: store.withdraw_conversation(number))
+        else:
+            leaf = self._rows.get(self._tree.cursor or 0)
+            self._try(lambda store: store.withdraw(number, row, leaf))
+
+    def generation_record(
+        self, model: str, options: GenerationOptions, completion: Completion | None
+    ) -> GenerationRecord:
+        """Return the record of a generation. Its counts and times are 0 if it did not finish."""
+        completion = completion or Completion(FinishReason.CANCELLED)
+        usage, timings = completion.usage, completion.timings
+        return GenerationRecord(
+            model,
+            self.precision,
+            asdict(options),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            timings.prefill_s,
+            timings.decode_s,
+            completion.turn_ids,
+        )
+
     def _begin_partial(self, store: Store, text: str) -> None:
         self._save(store)
         parent = self._rows[self._tree.path[-1].id]
@@ -176,6 +214,7 @@ class Recorder:
                 question=self.question,
                 lock=True,
             )
+            self._first_turn = len(self._tree)
             rows = (row.id for row in store.tree(self.conversation))
             self._rows = dict(zip((node.id for node in self._tree.nodes), rows, strict=True))
         for node in self._tree.nodes[len(self._rows) :]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from hermes_cli.chat.overflow import overflow_error
 from hermes_cli.chat.prompt import PartKind, Prompt
@@ -12,11 +12,11 @@ from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.summarize import summarize
 from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
-from hermes_cli.errors import Interrupted, UsageError
+from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.options import LayeredOptions
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.records import StoredConversation
-from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
+from hermes_cli.tree import MessageState, Node, Tree
 from hermes_cli.untrusted.deadline import Deadline
 
 _LORE = {PartKind.ALWAYS, PartKind.LORE}
@@ -78,13 +78,13 @@ class Session:
 
         The generated text stays in the conversation even if the answer is cancelled or fails, or the iterator
         is closed. If that happens before any text, the user's turn is hidden, so that it can be sent again.
-        Raises the engine's errors, and ContextOverflow if the prompt does not fit.
+        Raises the engine's errors, and ContextOverflow if the prompt does not fit; the turn is then removed.
         """
         cursor = self.tree.cursor
-        self.tree.append(Message(Role.USER, text), created=time.time())
+        turn = self.tree.append(Message(Role.USER, text), created=time.time())
         self.recorder.save()
         self._files = tuple(files)
-        return self._answer(cancel, Message(Role.ASSISTANT, prefill), cursor)
+        return self._answer(cancel, Message(Role.ASSISTANT, prefill), cursor, turn=turn)
 
     def edit(self, count: int, text: str, cancel: Cancel) -> Iterator[Chunk]:
         """Replace the user's `count`th turn from the end, and yield the answer to the new text.
@@ -93,9 +93,9 @@ class Session:
         any error that `send` raises.
         """
         cursor, self._files = self.tree.cursor, ()
-        self.tree.edit(count, text, time.time())
+        turn = self.tree.edit(count, text, time.time())
         self.recorder.save()
-        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
+        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, turn=turn)
 
     def continue_answer(self, cancel: Cancel) -> Iterator[Chunk]:
         """Continue the last answer, and yield the new text.
@@ -111,14 +111,16 @@ class Session:
     def regenerate(self, cancel: Cancel) -> Iterator[Chunk]:
         """Yield a new answer to the user's last turn. A previous answer stays in the tree.
 
-        If it is cancelled or fails before any text, the previous answer is restored. Raises UsageError if
-        there is no turn, and any error that `send` raises.
+        If it is cancelled or fails before any text, the previous answer is restored. A fixed seed is
+        increased by the number of earlier answers, so that the text differs. Raises UsageError if there is
+        no turn, and any error that `send` raises.
         """
         cursor = self.tree.cursor
         if not self.tree.is_unanswered:
             answer = self.require_answer()
             self._move(lambda tree: tree.move_to(answer.parent))
-        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor)
+        attempt = len(self.tree.children(self.tree.cursor))
+        return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, attempt=attempt)
 
     def replace_answer(self, text: str) -> None:
         """Replace the model's last answer with the user's text. The old answer stays in the tree.
@@ -137,26 +139,34 @@ class Session:
         return path[-1]
 
     def _answer(
-        self, cancel: Cancel, beginning: Message, before: int | None, *, continues: bool = False
+        self,
+        cancel: Cancel,
+        beginning: Message,
+        before: int | None,
+        *,
+        continues: bool = False,
+        turn: Node | None = None,
+        attempt: int = 0,
     ) -> Iterator[Chunk]:
         """Yield the answer to the turn at the cursor, without its start, which is the text of `beginning`.
 
-        If no answer is added to the tree, the cursor returns to the node `before`.
+        If no answer is added to the tree, the cursor returns to the node `before`. A new `turn` is removed if
+        the prompt does not fit. `attempt` is the number of earlier answers.
         """
-        prefill = beginning.text
+        prefill, options = beginning.text, self.options.options.for_attempt(attempt)
         messages = self.conversation.add(beginning) if prefill else self.conversation
         self.last = None
-        new, failed, interrupted = "", False, False
+        new, failed, interrupted, is_refused = "", False, False, False
         try:
-            for chunk in self._stream(messages, cancel):
+            for chunk in self._stream(messages, options, cancel):
                 new += chunk.text
                 if new:
                     self.recorder.grow(prefill + new)
                 if chunk.completion is not None:
                     self.last = chunk.completion
                 yield chunk
-        except Exception:
-            failed = True
+        except Exception as error:
+            failed, is_refused = True, isinstance(error, ContextOverflow)
             raise
         except Interrupted:
             interrupted = True  # the user's turn stays, so that it can be answered after a restart
@@ -167,17 +177,22 @@ class Session:
                 answer = Message(Role.ASSISTANT, prefill + new)
                 state = MessageState.COMPLETE if ended else MessageState.STOPPED
                 state = MessageState.FAILED if failed else state
-                self.recorder.finish(self.tree.append(answer, state, self._generation(), time.time()))
+                record = self.recorder.generation_record(self.engine.name, options, self.last)
+                self.recorder.finish(self.tree.append(answer, state, record, time.time()))
+            elif is_refused and turn is not None:
+                self.tree.withdraw(before)
+                self.recorder.withdraw(turn.id)
             elif not interrupted:
                 self._move(lambda tree: tree.move_to(before))
 
-    def _stream(self, conversation: Conversation, cancel: Cancel) -> Iterator[Chunk]:
+    def _stream(
+        self, conversation: Conversation, options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
         """Yield the answer to the part of the conversation that fits in the context window."""
         prompt = self._fitted(conversation, cancel) if is_ready(self.engine, cancel) else None
         if prompt is None:
             yield Chunk("", Completion(FinishReason.CANCELLED))
             return
-        options = self.options.options
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *self.prompt_settings.stops))))
         yield from self.engine.stream(prompt.messages, options, cancel)
 
@@ -389,19 +404,3 @@ class Session:
         """Change the system prompt of later prompts; the turns are unchanged."""
         self.opening = replace(self.opening, system=text, cacheable=False)
         self.recorder.change_opening(self.opening)
-
-    def _generation(self) -> GenerationRecord:
-        """Return the record of the last generation. Its counts and times are 0 if it did not finish."""
-        completion = self.last or Completion(FinishReason.CANCELLED)
-        usage, timings = completion.usage, completion.timings
-        return GenerationRecord(
-            self.engine.name,
-            self.recorder.precision,
-            asdict(self.options.options),
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            timings.prefill_s,
-            timings.decode_s,
-            completion.turn_ids,
-        )

@@ -16,6 +16,7 @@ app = new_app()
         "continue_last",
         "resume",
         "fork",
+        "log",
         "no_log",
         *PLAN,
         "fallback",

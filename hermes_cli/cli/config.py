@@ -27,10 +27,7 @@ def show(runtime: Runtime) -> None:
     from hermes_cli.screen.columns import columns
 
     settings = runtime.settings
-    rows = [
-        (name, str(value) if (value := getattr(settings, name)) is not None else "-", settings.source(name))
-        for name in PLAIN_SETTINGS
-    ]
+    rows = [(name, _text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
     sampling = settings.sampling(flags={})
     rows += [
         (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))
@@ -39,6 +36,11 @@ def show(runtime: Runtime) -> None:
     runtime.terminal.write_rows(columns(rows))
 
 
+def _text(value: object) -> str:
+    """Return a value as in the config file, or "-" if it is not set."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None else str(value)
 @command(app, "set")
 def set_command(
     runtime: Runtime,

@@ -11,6 +11,7 @@ import typer
 from hermes_cli import __version__
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
+from hermes_cli.errors import ConfigError
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
@@ -158,9 +159,17 @@ def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
         ("models", str(paths.models)),
         ("hub cache", str(repository.cache_folder())),
         ("history", str(paths.history)),
-        ("conversations", str(paths.conversations), _existence(paths.conversations)),
+        ("conversations", str(paths.conversations), _existence(paths.conversations), *_saving(runtime)),
         ("prompt cache", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),
     ]
+
+
+def _saving(runtime: Runtime) -> tuple[str, ...]:
+    try:
+        settings = runtime.settings
+    except ConfigError:  # it is a finding
+        return ()
+    return () if settings.save else (f"nothing is saved: save = false ({settings.source('save')})",)
 
 
 def _existence(path: Path) -> str:

@@ -1,6 +1,8 @@
 """`hermes models`: list, download, show, plan, quantize and remove models."""
 
 import json
+from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,29 +43,33 @@ def list_models(runtime: Runtime) -> None:
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
     from hermes_cli.models.catalogue import CATALOGUE
-    from hermes_cli.models.download import size_text
 
     installed = local.installed(runtime.paths.models)
-    best = best_forms()
-    rows = [
-        (m.name, size_text(m.size), m.precision, m.broken or str(m.path), "best form here" * (m.name in best))
-        for m in installed
-    ]
-    if rows:
-        runtime.terminal.write_rows(columns(rows))
-    names = {m.name for m in installed}
-    available = [
-        (
-            entry.spelling(variant),
-            size_text(variant.size),
-            f"{entry.description}{' (the best form here)' if entry.spelling(variant) in best else ''}",
-        )
+    names, best = {m.name for m in installed}, best_forms()
+    if installed:
+        rows = [_list_row(m.name, m.size, m.precision, m.broken or "", best) for m in installed]
+        runtime.terminal.write_rows(f"installed\n{columns(rows, indent='  ')}")
+    available = {
+        entry.description: [
+            _list_row(name, variant.size, variant.precision, "", best)
+            for variant in entry.variants
+            if (name := entry.spelling(variant)) not in names
+        ]
         for entry in CATALOGUE.values()
-        for variant in entry.variants
-        if entry.spelling(variant) not in names
-    ]
-    runtime.terminal.notice("\n" * bool(rows) + "Download one of these with 'hermes models pull NAME':")
-    runtime.terminal.notice(columns(available))
+    }
+    lines = iter(columns([row for rows in available.values() for row in rows], indent="  ").split("\n"))
+    for description, rows in available.items():
+        if rows:  # the columns of all models are aligned
+            runtime.terminal.write_rows("\n".join([description, *islice(lines, len(rows))]))
+    runtime.terminal.notice("'hermes models pull NAME' downloads one of these models")
+
+
+def _list_row(
+    name: str, size: int, precision: str, problem: str, best: Collection[str]
+) -> tuple[str, str, str, str]:
+    from hermes_cli.models.download import size_text
+
+    return name, size_text(size), precision, problem or "best form here" * (name in best)
 
 
 @command(app, "pull")
@@ -85,7 +91,7 @@ def show(runtime: Runtime, name: Name) -> None:
     runtime.terminal.write_rows(columns(describe.rows(model)))
 
 
-@command(app, "plan", takes=PLAN)
+@command(app, "plan", takes=("persona", *PLAN))
 def plan(
     runtime: Runtime,
     flags: Flags,
@@ -102,7 +108,8 @@ def plan(
     from hermes_cli.models import requirements
     from hermes_cli.models.plan import report
 
-    planned = plan_of(runtime, name, flags.plan_request(runtime.settings))
+    persona = runtime.persona(flags.persona)
+    planned = plan_of(runtime, name, flags.plan_request(runtime.settings, persona))
     facts, result, write = planned.facts, planned.result, runtime.terminal.write
     if as_json:
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)

@@ -169,9 +169,13 @@ def import_command(
     runtime: Runtime,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Import conversations again that were imported before.")
+    ] = False,
 ) -> None:
     """Import conversations from hermes or another program. If one of the files is invalid, none is imported.
 
-    Without --format, the format is detected from the content.
+    Without --format, the format is detected from the content. A conversation that was imported before is left
+    out, also if it was continued or renamed since.
     """
-    import_export.import_conversations(runtime, files, format_name)
+    import_export.import_conversations(runtime, files, format_name, again=again)

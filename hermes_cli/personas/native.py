@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import OptionError, check_table
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_table
 from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
@@ -79,10 +79,12 @@ PERSONA_FIELDS: Final[_Fields] = {
     **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
     **dict.fromkeys(("post_history", "creator_notes", "prompt"), Value.text),
     "worlds": Value.texts,
+    "context": lambda value: value.integer(MIN_CONTEXT, MAX_CONTEXT),
 }
 KEYS: Final = (
     *("name", "nickname", "description", "system", "prompt", "character", "personality", "scenario"),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
+    "context",
     *("note", "examples", "variables", "options", BOOK, ENTRIES, "original"),
 )
 """The keys of a persona file, in the order in which they are written."""

@@ -40,7 +40,8 @@ class Persona:
     in the list of personas, and `creator_notes` on request; the model sees neither.
 
     `prompt` is the template of the user's turn for `hermes ask`, and `variables` has the default values of
-    the variables in the texts (`template.py`).
+    the variables in the texts (`template.py`). `context` is the size of the context window in tokens, or None
+    for the default.
 
     `options` maps names in GenerationOptions to checked values. If `verbatim` is true, as for a `.txt` or
     `.md` file, macros are not expanded. `source` is the file that the persona was read from, `original` is
@@ -66,6 +67,7 @@ class Persona:
     lorebook: Lorebook | None = None
     worlds: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    context: int | None = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     verbatim: bool = False
     original: Path | None = None

@@ -69,6 +69,7 @@ class AnswerPrinter:
                     self.has_text = True
         finally:
             self._cancel = None
+            state.was_stopped = self._presses > 0
             if renderer is not None:
                 self._end_turn(state, renderer)
         _print_remarks(state)
@@ -128,6 +129,7 @@ class AnswerPrinter:
             renderer.write(text)
             self._end_turn(state, renderer)
         except KeyboardInterrupt:
+            state.was_stopped = True
             state.notice("(stopped)")
         finally:
             self._is_printing = False

@@ -131,7 +131,10 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("nolog", "", "Stop saving: from here on nothing is written to disk.", conversations.stop_saving),
     Command(
-        "context", "", "Show how the context window is used, and what is left out.", context_view.context
+        "context",
+        "[N]",
+        "Show how the context window is used, and what is left out; N reloads the model with N tokens.",
+        context_view.context,
     ),
     Command(
         "note",

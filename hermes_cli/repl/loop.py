@@ -59,6 +59,7 @@ class Loop:
             if line is not None:
                 self._turn(replace(line, text=check_text(line.text, "the line")))
         except KeyboardInterrupt:
+            self._state.was_stopped = True
             self._state.notice("(stopped)")
         except HermesError as error:
             if isinstance(error, ReaderGone):

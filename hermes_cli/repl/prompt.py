@@ -28,6 +28,7 @@ from hermes_cli.repl.history import TypedLines
 from hermes_cli.repl.line_reader import CONTINUATION, PROMPT, Line, typed_line
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
+from hermes_cli.repl.typed_keys import keep_typed_keys
 from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
 
 TICK_S = 0.1
@@ -127,6 +128,9 @@ class PromptReader:
             self._session.default_buffer.reset()
         state.context_used()  # count the tokens now, so that typing is not delayed
         suggestion = self._suggestion()
+        if state.was_stopped:
+            state.was_stopped = False
+            keep_typed_keys(self._session.app.input, separate=bool(suggestion))
         in_editor, state.in_editor = state.in_editor and bool(editor.wanted()), False
         try:
             with _signals_for_the_prompt() as pre_run:

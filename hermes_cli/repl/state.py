@@ -78,8 +78,14 @@ class Host(Protocol):
     def load_smaller(self, session: Session) -> None:
         """Offer a smaller plan after loading the model ran out of memory."""
 
-    def use_model(self, name: str, session: Session) -> None:
+    def use_model(self, name: str, session: Session, persona: Persona) -> None:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one.
+
+        Raises HermesError with the reason.
+        """
+
+    def use_context(self, size: int, session: Session) -> None:
+        """Reload the model with a context window of `size` tokens. If that fails, reload it as it was.
 
         Raises HermesError with the reason.
         """
@@ -101,6 +107,7 @@ class ReplState:
     answer. With `plain`, Markdown is not rendered. With `multiline`, Enter begins a new line. The `attached`
     files are sent with the next message. The next prompt is filled with `suggestion`, and with `in_editor`
     the user's editor opens it. If `next_line_handler` is set, the next line is passed to it and not sent.
+    `was_stopped` is set after Ctrl-C, until the next prompt appears.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
@@ -119,6 +126,7 @@ class ReplState:
     attached: list[Attachment] = field(default_factory=list)
     suggestion: str = ""
     in_editor: bool = False
+    was_stopped: bool = False
     next_line_handler: Callable[[str], None] | None = None
     exit_code: int = 0
     _counted: tuple[tuple[object, ...], int | None] | None = None
@@ -236,7 +244,7 @@ class ReplState:
 
     def show(self, text: str) -> None:
         """Print requested information on standard error, so that standard output holds only answers."""
-        self.terminal.plain(text)
+        self.terminal.prose(text)
 
     def show_rows(self, rows: Sequence[Sequence[str]], if_empty: str = "") -> None:
         """Print rows in columns, or the notice `if_empty` if there are none."""

@@ -21,7 +21,7 @@ _REGIONAL = range(0x1F1E6, 0x1F200)
 _WIDE = "\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\uffe0-\uffe6"
 _JOINED = "\u0300-\u036f\u200d\u3099\u309a\ufe00-\ufe0f"
 # `re` compiles and caches these patterns on first use, because the toolbar needs neither.
-_WORD = rf"[{_WIDE}][{_JOINED}]* *|[^ {_WIDE}]+ *| +"
+WORD = rf"[{_WIDE}][{_JOINED}]* *|[^ {_WIDE}]+ *| +"
 """A word with the spaces after it. A line may break between any two ideographs."""
 _CERTAIN = rf"[\x20-\x7e\xa0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2190-\u21ff{_WIDE}]*"
 """Text whose width is the same on every terminal."""
@@ -95,7 +95,7 @@ def _breaks(plain: str, width: int) -> Iterator[int]:
         if number:
             yield place
         used = 0
-        for word in re.finditer(_WORD, line):
+        for word in re.finditer(WORD, line):
             letters = word[0].rstrip(" ")
             size = cell_count(letters)
             if used and used + size > width:

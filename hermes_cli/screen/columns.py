@@ -7,7 +7,7 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
-from hermes_cli.screen.cells import cell_count
+from hermes_cli.screen.cells import WORD, cell_count
 from hermes_cli.screen.sanitize import sanitize_line
 
 MAX_CELL = 300
@@ -52,19 +52,21 @@ def _fitted(line: str, width: int, *, is_table: bool) -> str:
 
 
 def _wrapped(line: str, width: int, indent_size: int) -> str:
-    """Return the line wrapped at `width`; continuation lines are indented by `indent_size`."""
-    import textwrap
+    """Return the line wrapped between words at `width`; continuation lines are indented by `indent_size`.
 
-    indent = " " * indent_size
-    head = line[: len(indent)]
-    rows = textwrap.wrap(
-        line[len(indent) :],
-        width,
-        initial_indent=head,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-    return "\n".join(rows)
+    A word that is longer than a row, such as a path, stays whole, so that it can be copied.
+    """
+    row, rows = line[:indent_size], list[str]()
+    used, is_empty = cell_count(row), not row.strip()
+    for word in re.findall(WORD, line[indent_size:]):
+        size = cell_count(word.rstrip(" "))
+        if not is_empty and used + size > width:
+            rows.append(row.rstrip(" "))
+            row, used, is_empty = " " * indent_size, indent_size, True
+            if not size:
+                continue
+        row, used, is_empty = row + word, used + cell_count(word), is_empty and not size
+    return "\n".join([*rows, row.rstrip(" ")])
 
 
 def when(seconds: float) -> str:

@@ -84,12 +84,12 @@ class Terminal:
         return self.stdin_is_tty and self.stderr_is_tty
 
     def size(self) -> tuple[int, int]:
-        """Return the current columns and rows of the terminal on standard output, or 80 and 24."""
-        try:
-            size = os.get_terminal_size(self.stdout.fileno())
-        except (OSError, ValueError):  # not a terminal, or it is gone
-            return 80, 24
-        return (size.columns or 80), (size.lines or 24)
+        """Return the current columns and rows of the terminal on standard output or error, or 80 and 24."""
+        for stream in (self.stdout, self.stderr):
+            with suppress(OSError, ValueError):  # not a terminal, or it is gone
+                size = os.get_terminal_size(stream.fileno())
+                return (size.columns or 80), (size.lines or 24)
+        return 80, 24
 
     def write(self, text: str) -> None:
         """Write to standard output: sanitized at a terminal, byte for byte anywhere else.
@@ -134,11 +134,11 @@ class Terminal:
             ) from None
 
     def plain(self, text: str) -> None:
-        """Print requested information on standard error, sanitized and without wrapping."""
+        """Print text whose lines must stay as they are on standard error, sanitized and without wrapping."""
         self._say(text, "", fit=False)
 
     def prose(self, text: str) -> None:
-        """Print requested text on standard error, sanitized, and wrapped between words."""
+        """Print requested information on standard error, sanitized, and wrapped at a terminal."""
         self._say(text, "")
 
     def rows(self, text: str) -> None:

@@ -5,7 +5,7 @@ All methods raise StoreError, and StoreDamaged if a row is invalid.
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from hermes_cli.store.database import explained
 from hermes_cli.store.records import SearchHit, StoredConversation
@@ -18,6 +18,11 @@ from hermes_cli.store.rows import (
     message_of,
 )
 from hermes_cli.tree import MessageState, Node
+
+SNIPPET_LENGTH: Final = 4_000
+"""The longest text in characters for which SQLite chooses the excerpt, in quadratic time."""
+EXCERPT_LENGTH: Final = 80
+"""The length in characters of an excerpt of a longer text."""
 
 
 class Queries:
@@ -57,6 +62,14 @@ class Queries:
         query = f"SELECT {CONVERSATION} FROM conversations c WHERE {where} {order}"  # noqa: S608 - constants
         return [conversation_of(row) for row in self._rows(query, limit)]
 
+    def message_count(self) -> int:
+        """Return the number of messages of all conversations, visible or not."""
+        query = (
+            "SELECT count(*) FROM messages m JOIN conversations c ON c.id = m.conversation "
+            "WHERE c.is_importing = 0"
+        )
+        return int(self._rows(query)[0][0])
+
     def named(self, name: str) -> list[StoredConversation]:
         """Return the conversations that match `name`: by id, by title, or else by the start of the title."""
         if name.isdecimal() and len(name) < 19 and (found := self.conversation(int(name))):  # noqa: PLR2004
@@ -78,12 +91,16 @@ class Queries:
         if not words:
             return []
         query = (
-            "SELECT m.conversation, c.title, m.id, m.role, snippet(words, 0, '', '', '…', 12), "
+            "SELECT m.conversation, c.title, m.id, m.role, CASE WHEN length(m.text) <= ? "
+            "THEN snippet(words, 0, '', '', '…', 12) "
+            "ELSE '…' || substr(m.text, max(1, instr(lower(m.text), lower(?)) - ?), ?) || '…' END, "
             "m.created, m.model "
             "FROM words JOIN messages m ON m.id = words.rowid JOIN conversations c ON c.id = m.conversation "
             "WHERE words MATCH ? AND c.is_importing = 0 ORDER BY rank LIMIT ?"
         )
-        return [hit_of(row) for row in self._rows(query, words, limit)]
+        first = words[1:].partition('"')[0]
+        values = (SNIPPET_LENGTH, first, EXCERPT_LENGTH // 2, EXCERPT_LENGTH, words, limit)
+        return [hit_of(row) for row in self._rows(query, *values)]
 
     def growing(self, parent: int) -> int | None:
         """Return the id of the unfinished answer under a message, or None."""

@@ -34,7 +34,7 @@ class SavedSettings:
 class StoredConversation:
     """A conversation. `leaf` is the id of its last visible message; `opening` precedes its tree in prompts.
 
-    `count` is the number of messages in the tree, and `model` is the model of the newest answer. `created`
+    `count` is the number of visible messages, and `model` is the model of the newest answer. `created`
     and `updated` are in seconds since 1970.
     """
 

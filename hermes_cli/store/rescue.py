@@ -30,7 +30,7 @@ from hermes_cli.store.rows import (
 )
 
 TABLES = ("conversations", "messages")
-OLDER_WIDTHS = {"conversations": (8, 9), "messages": ()}
+OLDER_WIDTHS = {"conversations": (8, 9, 10), "messages": ()}
 """The column counts of rows written by earlier versions. Columns added later come last."""
 SELECTS = {
     "conversations": (f"SELECT {CONVERSATION} FROM conversations c", CONVERSATION_COLUMNS),  # noqa: S608 - constants

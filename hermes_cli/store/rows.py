@@ -64,7 +64,9 @@ CONVERSATION_COLUMNS: Final = {
 }
 CONVERSATION: Final = (
     "c.id, c.title, c.is_named, c.persona, c.opening, c.created, c.updated, c.leaf, "
-    "(SELECT count(*) FROM messages m WHERE m.conversation = c.id), "
+    "(WITH RECURSIVE path (id) AS (VALUES (c.leaf) UNION ALL "
+    "SELECT m.parent FROM messages m JOIN path USING (id) WHERE m.parent < m.id) "
+    "SELECT count(id) FROM path), "
     "coalesce((SELECT m.model FROM messages m WHERE m.conversation = c.id AND m.model <> '' "
     "ORDER BY m.id DESC LIMIT 1), ''), c.setting"
 )

@@ -75,7 +75,12 @@ ALTER TABLE conversations ADD COLUMN is_importing INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX conversations_by_leaf ON conversations (leaf);
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4: Final = """
+ALTER TABLE conversations ADD COLUMN import_hash TEXT NOT NULL DEFAULT '';
+CREATE INDEX conversations_by_import ON conversations (import_hash) WHERE import_hash <> '';
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 

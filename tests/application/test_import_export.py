@@ -104,6 +104,36 @@ def test_a_character_has_the_same_prompt_after_export_and_import(
     assert after.stderr[after.stderr.index("<|im_start|>") :] == prompt
 
 
+def test_a_conversation_is_imported_once(home: Env, tmp_path: Path) -> None:
+    """It is recognized by its messages, also if it was renamed or continued, unless --again is given."""
+    file, model = tmp_path / "chat.jsonl", script(tmp_path, {"text": "Away."})
+    file.write_text(sample("sillytavern.jsonl"))
+    first = hermes("sessions", "import", str(file), env=home)
+    assert (first.code, first.stdout.split()[:3]) == (0, [b"1", b"4", b"messages"])
+    assert hermes("chat", "-c", "-m", model, env=home, stdin=b"And you?\n").code == 0
+    assert hermes("sessions", "rename", "1", "mine", env=home).code == 0
+    second = hermes("sessions", "import", str(file), env=home)
+    assert (second.code, second.stdout) == (0, b"")
+    assert "already imported as 1: " in second.stderr
+    assert second.stderr.endswith("0 conversations imported; --again imports the others once more\n")
+    third = hermes("sessions", "import", str(file), "--again", env=home)
+    assert third.stdout.split()[0] == b"2"
+    assert hermes("sessions", "rm", "1", "2", env=home).code == 0
+    assert hermes("sessions", "import", str(file), env=home).stdout.split()[0] == b"3"
+
+
+def test_a_file_that_differs_is_imported(home: Env, tmp_path: Path) -> None:
+    """One changed word makes another conversation."""
+    for text in ("Hello", "Hello there"):
+        (tmp_path / "a.jsonl").write_text(
+            json.dumps({"messages": [{"role": "user", "content": text}]}) + "\n"
+        )
+        assert (
+            "1 conversation imported\n"
+            in hermes("sessions", "import", str(tmp_path / "a.jsonl"), env=home).stderr
+        )
+
+
 def test_nothing_is_imported_if_one_file_is_broken(two_chats: Env, tmp_path: Path) -> None:
     """The message names the file and the line."""
     good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"

@@ -138,6 +138,36 @@ def test_a_turn_without_an_answer_is_not_on_the_visible_path(store: Store) -> No
     assert any(m.text == "stopped at once" for m in store.tree(store.conversations()[0].id))
 
 
+def test_a_refused_turn_leaves_nothing_in_the_store(store: Store) -> None:
+    """A prompt that does not fit is removed, with its conversation if it was the first turn."""
+    session = new_session(store, "Hello", "Again")
+    with pytest.raises(ContextOverflow):
+        send(session, "long " * 200)
+    assert store.conversations() == []
+    assert store.search("long") == []
+    send(session, "Hi")
+    (number,) = (conversation.id for conversation in store.conversations())
+    with pytest.raises(ContextOverflow):
+        send(session, "long " * 200)
+    with pytest.raises(ContextOverflow):
+        list(session.edit(1, "long " * 200, Cancel()))
+    assert [m.text for m in store.tree(number)] == ["Hi", "Hello"]
+    assert stored_turns(store) == [("user", "Hi", "complete"), ("assistant", "Hello", "complete")]
+    send(session, "And now?")
+    assert [m.text for m in store.tree(number)] == ["Hi", "Hello", "And now?", "Again"]
+    assert [node.text for node in session.tree.nodes] == ["Hi", "Hello", "And now?", "Again"]
+
+
+def test_a_refused_new_answer_keeps_the_turn_and_the_previous_answer(store: Store) -> None:
+    """Only a new turn is removed."""
+    session = new_session(store, "Hello")
+    send(session, "Hi")
+    session.set_system("long " * 200)
+    with pytest.raises(ContextOverflow):
+        list(session.regenerate(Cancel()))
+    assert [m.text for m in store.path(store.conversations()[0].leaf)] == ["Hi", "Hello"]
+
+
 def test_clear_begins_another_conversation(store: Store) -> None:
     """After `clear` the next turn begins another conversation, and the first one is kept."""
     session = new_session(store, "A", "B")

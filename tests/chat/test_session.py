@@ -49,6 +49,28 @@ def test_both_turns_are_kept() -> None:
     assert turns_of(session) == [("user", "1?"), ("assistant", "One."), ("user", "2?"), ("assistant", "Two.")]
 
 
+def test_a_fixed_seed_is_increased_by_the_number_of_earlier_answers() -> None:
+    """Each answer records the seed that generated it. Another turn begins with the fixed seed again."""
+    session = new_session("A", "B", "C", "D", options=GenerationOptions(seed=7))
+    send(session, "Go")
+    for _ in range(2):
+        list(session.regenerate(Cancel()))
+    send(session, "On")
+    answers = [node for node in session.tree.nodes if node.role is Role.ASSISTANT]
+    assert [(node.text, node.generation.options["seed"]) for node in answers] == [
+        ("A", 7),
+        ("B", 8),
+        ("C", 9),
+        ("D", 7),
+    ]
+
+
+def test_the_seed_of_another_answer_stays_in_its_range_and_may_be_random() -> None:
+    """The largest seed is 2**32 - 2."""
+    assert GenerationOptions(seed=2**32 - 2).for_attempt(2).seed == 1
+    assert GenerationOptions().for_attempt(2).seed is None
+
+
 def test_a_cancelled_answer_is_kept_up_to_the_cancel() -> None:
     """A cancelled answer is kept up to the cancel, with the finish reason CANCELLED."""
     session, cancel = new_session(ScriptedTurn("abcdef", forever=True)), Cancel()

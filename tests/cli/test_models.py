@@ -23,6 +23,34 @@ def set_hardware(monkeypatch: pytest.MonkeyPatch, fake: Hardware) -> None:
     monkeypatch.setattr(requirements, "_is_built_for", lambda _spec, _build: True)
 
 
+def test_list_prints_one_table_with_one_description_for_each_model(
+    home: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Standard output has every name. An installed model is listed once, without its description."""
+    set_hardware(monkeypatch, machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64))
+    folder = Path(home["OPENHERMES_HOME"]) / "data/models"
+    folder.mkdir(parents=True)
+    write_small(folder / "mine.gguf")
+    result = hermes("models", "list", env=home)
+    lines = result.stdout.decode().splitlines()
+    assert lines[0] == "installed"
+    assert lines[1].split()[0] == "mine"
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "installed",
+        "OpenHermes 2 - Mistral 7B: the model hermes was made for",
+        "OpenHermes 2.5 - Mistral 7B: its successor, trained on more code",
+        "SmolLM2 135M Instruct: very small, for trying out hermes",
+    ]
+    names = [line.split()[0] for line in lines if line.startswith("  openhermes-2:")]
+    assert names == [f"openhermes-2:{form}" for form in ("gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq")]
+    assert [line.split()[0] for line in lines if "best form here" in line] == [
+        "openhermes-2:16bit",
+        "openhermes-2.5:16bit",
+    ]
+    assert max(map(len, lines)) <= 80
+    assert result.stderr == "'hermes models pull NAME' downloads one of these models\n"
+
+
 def test_plan_accepts_a_model_that_is_not_downloaded(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last line reports the precisions that do not fit."""
     set_hardware(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6))))

@@ -15,6 +15,7 @@ import pytest
 from hermes_cli import app
 from hermes_cli.config import Paths
 from hermes_cli.messages import Message, Role
+from hermes_cli.repl.commands.tree import LEGEND
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store import input_history
 from hermes_cli.store.store import Store
@@ -93,6 +94,26 @@ def test_no_log_writes_nothing(home: Env, tmp_path: Path) -> None:
     assert (refused.code, "--no-log" in refused.stderr) == (2, True)
 
 
+def test_save_false_in_the_config_file_saves_only_on_request(
+    home: Env, tmp_path: Path, store: StoreOf
+) -> None:
+    """--log, -c and -r save. `config show` and `doctor` show the setting."""
+    model, paths = script(tmp_path, {"text": "A."}), Paths.from_environment(home)
+    paths.config.mkdir(parents=True)
+    paths.config_file.write_text("save = false\n")
+    chat(home, model, lines="secret\n")
+    assert not paths.conversations.exists()
+    assert not paths.history.exists()
+    chat(home, model, "--log", lines="one\n")
+    chat(home, model, "-c", lines="two\n")
+    hermes("ask", "--log", "-m", model, "three", env=home)
+    texts = [[m.text for m in store(home).tree(c.id)] for c in store(home).conversations()]
+    assert texts == [["three", "A."], ["one", "A.", "two", "A."]]
+    shown = [line.split() for line in hermes("config", "show", env=home).stdout.decode().splitlines()]
+    assert ["save", "false", "config", "file"] in shown
+    assert b"nothing is saved: save = false (config file)" in hermes("doctor", env=home).stdout
+
+
 def test_ask_with_log_saves_the_conversation(home: Env, tmp_path: Path, store: StoreOf) -> None:
     """`hermes ask -c` continues it."""
     model = script(tmp_path, {"text": "A."})
@@ -113,6 +134,26 @@ def test_ask_continues_a_named_conversation(home: Env, tmp_path: Path, store: St
     assert texts["one"] == ["one", "A.", "two", "A."]
     assert texts["one (fork)"] == ["one", "A.", "two", "A.", "three", "A."]
     assert texts["other"] == ["other", "A."]
+
+
+def test_a_refused_prompt_is_not_saved(home: Env, tmp_path: Path, store: StoreOf) -> None:
+    """A prompt that is too long leaves neither a conversation nor a message."""
+    model = script(tmp_path, {"text": "A."}, context_size=600)
+    refused = hermes("ask", "--log", "-m", model, "long " * 2000, env=home)
+    assert refused.code == 65
+    assert store(home).conversations() == []
+    assert store(home).message_count() == 0
+    assert hermes("ask", "--log", "-m", model, "one", env=home).code == 0
+    assert hermes("ask", "-c", "-m", model, "long " * 2000, env=home).code == 65
+    assert [m.text for m in store(home).tree(store(home).conversations()[0].id)] == ["one", "A."]
+
+
+def test_counts_are_of_visible_messages(home: Env, tmp_path: Path) -> None:
+    """Other answers and undone turns do not count in the list, but in the check of the database."""
+    model = script(tmp_path, {"text": "A."}, {"text": "B."}, {"text": "C."})
+    chat(home, model, lines="one\n/regen\n/regen\n")
+    assert b"  2 messages  " in hermes("sessions", "list", env=home).stdout
+    assert ": 4 messages in 1 conversation" in hermes("sessions", "check", env=home).stderr
 
 
 def test_a_continued_conversation_keeps_its_persona(home: Env, tmp_path: Path, store: StoreOf) -> None:
@@ -395,6 +436,7 @@ def test_every_answer_can_be_reached_if_saving_has_failed(home: Env, tmp_path: P
         "* 1 you: one",
         "> 2 it: A.",
         "3 it: B.",
+        LEGEND,
     ]
 
 

@@ -84,6 +84,7 @@ personas = st.builds(
     creator_notes=optional,
     lorebook=st.none() | lorebooks,
     worlds=st.lists(filled, max_size=2).map(tuple),
+    context=st.none() | st.integers(64, 10_000_000),
     options=options.map(MappingProxyType),
     original=st.none() | st.just(Path("somebody.png")),
 )

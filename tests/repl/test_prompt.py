@@ -46,6 +46,9 @@ def pasted(text: str) -> str:
     return f"\x1b[200~{text}\x1b[201~"
 
 
+A_PASTE = pasted("a\rb")
+
+
 class User:
     """A user at a prompt, who presses keys and reads lines."""
 
@@ -130,6 +133,37 @@ def test_lines_typed_ahead_are_read_in_order(user: User) -> None:
     assert user.types("one\rtwo\rthree\r") == Line("one")
     assert user.reader.read() == Line("two")
     assert user.reader.read() == Line("three")
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "typed", "line"),
+    [
+        ("", "two\r", "two!"),
+        ("", "two\rthree\r\r", "two\nthree!"),
+        ("", f"tX{BACKSPACE}wo\r{A_PASTE}\r", "two\na\nb!"),
+        ("one", "two\r", "one\ntwo!"),
+        ("one", "\r", "one!"),
+        ("", "/exit\r", "/exit!"),
+    ],
+)
+def test_lines_typed_before_ctrl_c_are_put_back_as_text(
+    user: User, suggestion: str, typed: str, line: str
+) -> None:
+    """Enter sends them only at the next prompt."""
+    user.state.was_stopped = True
+    user.state.suggest(suggestion)
+    user.keys.send_text(typed)
+    user.press_when(lambda: user.line == line[:-1], "!\r")
+    assert user.reader.read() == Line(line)
+    assert user.types("next\r") == Line("next")
+
+
+def test_the_rest_of_the_lines_typed_ahead_is_put_back_after_ctrl_c(user: User) -> None:
+    """The first line was already sent."""
+    assert user.types("one\rtwo\rthree\r") == Line("one")
+    user.state.was_stopped = True
+    user.press_when(lambda: user.line == "two\nthree", "!\r")
+    assert user.reader.read() == Line("two\nthree!")
 
 
 @pytest.mark.parametrize("typed", [CTRL_D, f"half{CTRL_C}{CTRL_D}"])

@@ -1,6 +1,15 @@
 """Rows in columns on terminals of several widths."""
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
+import textwrap
+from pathlib import Path
+
+import pytest
 
 from hermes_cli.screen.columns import columns, fitted
 from hermes_cli.screen.terminal import Terminal
@@ -50,3 +59,39 @@ def test_rows_on_standard_output_are_fitted_to_a_terminal_only() -> None:
         lines = out.getvalue().decode().splitlines()
         assert len(lines) == count
         assert all(len(line) <= 80 for line in lines) == is_tty
+
+
+def test_words_that_are_longer_than_a_row_stay_whole() -> None:
+    """A path or a command can be copied. An indentation is kept."""
+    path = "/home/ann/" + "folder/" * 6
+    assert fitted(f"Downloading the starter (98 MB) to {path} now", 30) == (
+        f"Downloading the starter (98\nMB) to\n{path}\nnow"
+    )
+    assert fitted(f"  {path} now", 20) == f"  {path}\n  now"
+
+
+def test_lines_break_between_ideographs_and_by_their_width_in_cells() -> None:
+    """Each ideograph takes two cells."""
+    assert fitted("\u6f22" * 7, 10) == "\u6f22" * 5 + "\n" + "\u6f22" * 2
+
+
+@pytest.mark.parametrize("is_tty", [False, True])
+def test_notices_and_information_break_between_words_at_a_terminal_only(*, is_tty: bool) -> None:
+    """Text whose lines must stay as they are is not wrapped."""
+    text = "word " * 30 + "end"
+    for method, is_wrapped in ((Terminal.notice, is_tty), (Terminal.prose, is_tty), (Terminal.plain, False)):
+        err = io.StringIO()
+        method(Terminal(io.BytesIO(), io.BytesIO(), err, False, False, is_tty), text)  # noqa: FBT003 - see tests/run_hermes.py
+        lines = err.getvalue().splitlines()
+        assert lines == (textwrap.wrap(text, 80) if is_wrapped else [text])
+
+
+def test_the_width_is_that_of_the_terminal_on_standard_error_if_standard_output_is_a_file(
+    tmp_path: Path,
+) -> None:
+    """The answer goes to the file, the notices to the terminal."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as err, (tmp_path / "out").open("wb") as out:
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
+        assert Terminal(io.BytesIO(), out, err, False, False, True).size() == (40, 10)  # noqa: FBT003
+    os.close(master)

@@ -18,8 +18,7 @@ import pytest
 
 from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store import schema
-from hermes_cli.store import store as stored
+from hermes_cli.store import imports, schema
 from hermes_cli.store.database import connect, explained
 from hermes_cli.store.locks import ConversationLocks
 from hermes_cli.store.records import StoredConversation
@@ -118,6 +117,24 @@ def test_a_search_takes_any_text_as_words(file: Path, open_store: OpenStore) -> 
     assert [hit.message for hit in store.search("finished")] == [growing]
     store.end(growing, "other words", MessageState.COMPLETE, GenerationRecord())
     assert store.search("finished") == []
+
+
+def test_only_short_messages_are_read_for_an_excerpt_by_the_search_index(open_store: OpenStore) -> None:
+    """SQLite's snippets take quadratic time. A long message has an excerpt around the first word, too."""
+    store, statements = open_store(), list[str]()
+    number = store.begin([], "")
+    long = "The harbour. " * 40_000 + "A Needle! " + "The sea. " * 40_000
+    for text in (long, "A short needle.", long.replace("Needle", "needle")):
+        store.add(number, None, Message(USER, text))
+    store._connection.set_trace_callback(statements.append)
+    hits = {hit.message: hit.excerpt for hit in store.search("needle")}
+    store._connection.set_trace_callback(None)
+    reads = [statement for statement in statements if "FROM 'main'.'messages'" in statement]
+    assert len(reads) == 1
+    assert hits[2] == "A short needle."
+    for message, word in ((1, "A Needle!"), (3, "A needle!")):
+        assert word in hits[message]
+        assert len(hits[message]) < 100
 
 
 def test_a_name_matches_a_title_or_its_beginning_or_an_id(file: Path, open_store: OpenStore) -> None:
@@ -422,7 +439,7 @@ def test_others_write_between_the_short_transactions_of_an_import(
     """No transaction has more rows than the limit, and no other process sees a part of the import."""
     store, other = open_store(file), open_store(file)
     own, rows, seen = other.begin([], ""), list[int](), list[int]()
-    monkeypatch.setattr(stored, "TRANSACTION_ROWS", 10)
+    monkeypatch.setattr(imports, "TRANSACTION_ROWS", 10)
 
     def write_in_a_pause(_seconds: float) -> None:
         other.add(own, None, Message(USER, "mine"))
@@ -436,13 +453,13 @@ def test_others_write_between_the_short_transactions_of_an_import(
 
     clock = SimpleNamespace(time=time.time, monotonic=time.monotonic, sleep=write_in_a_pause)
     with monkeypatch.context() as patch:
-        patch.setattr(stored, "time", clock)
+        patch.setattr(imports, "time", clock)
         numbers = store.adopt([tree(None, *range(1, 30), leaf=30), *[tree(None, leaf=1)] * 12])
     assert len(rows) >= 5
     assert max(after - before for before, after in pairwise([0, *rows])) <= 10
     assert set(seen) == {1}
     counts = {c.id: c.count for c in store.conversations()}
-    assert counts == {own: len(rows), numbers[0]: 30, **dict.fromkeys(numbers[1:], 1)}
+    assert counts == {own: 1, numbers[0]: 30, **dict.fromkeys(numbers[1:], 1)}
     assert len(other.search("m1")) == len(numbers) == 13
     assert other.adopt([tree(None, leaf=1)]) == [max(numbers) + 1]
     assert store.check() == []
@@ -456,9 +473,9 @@ def test_a_killed_import_is_invisible_and_can_be_removed(
     store = open_store(file)
     store.begin([], "")
     code = (
-        "import os, sys; from pathlib import Path; from hermes_cli.store import store;"
+        "import os, sys; from pathlib import Path; from hermes_cli.store import imports, store;"
         "from tests.store.test_store import tree\n"
-        "store.TRANSACTION_ROWS = 10\n"
+        "imports.TRANSACTION_ROWS = 10\n"
         "def trees():\n"
         "    yield tree(None, *range(1, 40), leaf=40)\n"
         "    os.kill(os.getpid(), 9)\n"

@@ -54,6 +54,19 @@ def test_a_paste_during_an_answer_does_not_send_itself(home: Env, tmp_path: Path
         assert not term.marks_pastes
 
 
+def test_a_line_sent_during_an_answer_is_put_back_after_ctrl_c(home: Env, tmp_path: Path) -> None:
+    """It is not sent until Enter is pressed again."""
+    model = script(tmp_path, {"text": "tick ", "forever": True, "delay": 0.02}, {"text": "Next."})
+    with at_the_prompt(model, home) as term:
+        term.type("hello\r")
+        term.expect("tick tick")
+        term.type("and then?\r")
+        term.type("\x03")
+        term.expect(r"\(stopped; the text so far is kept\)\n> and then\?$")
+        term.type(" Really?\r")
+        term.expect(r"> and then\? Really\?\nHermes 2\nNext\.")
+
+
 def test_a_paste_of_megabytes_is_refused(home: Env, tmp_path: Path) -> None:
     """A paste of 3 MB is refused with its length, and the line stays."""
     with at_the_prompt(script(tmp_path, {"text": "fine"}), home) as term:

@@ -162,7 +162,8 @@ def _speed_clause(candidates: Candidates, chosen: Candidate) -> str:
 def _context_clause(chosen: Candidate, request: PlanRequest) -> str:
     context, trained = chosen.context_size, trained_context(chosen.model)
     if request.context_size is not None:
-        return f"a context of {context:,} tokens was requested"
+        source = f" ({request.context_source})" if request.context_source else ""
+        return f"a context of {context:,} tokens was requested{source}"
     if context < min(trained, DEFAULT_CONTEXT):
         return f"the free memory is enough for a context of {context:,} of {trained:,} tokens"
     if context < trained:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from hermes_cli import options
 from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
 
@@ -16,8 +17,7 @@ MIN_CONTEXT: Final = 512
 COMFORTABLE_CONTEXT: Final = 4096
 """Tokens. If 16-bit weights leave room for less, 4-bit weights with a longer context are better: a character
 card with its lorebook takes 1,000 to 3,000 tokens, and NF4 scores about a percent lower in benchmarks."""
-SMALLEST_REQUEST: Final = 64
-"""Tokens. No prompt fits in a shorter context, and llama.cpp aborts on a context of one token."""
+SMALLEST_REQUEST: Final = options.MIN_CONTEXT
 
 
 ALL_LAYERS: Final = "all"
@@ -29,7 +29,8 @@ class PlanRequest:
     """The user's requirements. None, like the value `auto`, means automatic selection.
 
     `gpu_layers` is a number or `all`, and `kv` is the type of K and V; both are only for a GGUF. If the user
-    did not request `device`, `device_reason` is a clause that explains why it was set.
+    did not request `device`, `device_reason` is a clause that explains why it was set. `context_source` is
+    the persona or the setting that requests the context size; it is empty for a flag.
     """
 
     context_size: int | None = None
@@ -39,6 +40,7 @@ class PlanRequest:
     gpu_layers: int | Literal["all"] | None = None
     kv: str | None = None
     device_reason: str = ""
+    context_source: str = ""
 
 
 def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.options import FIELDS, OptionError, check_value
+from hermes_cli.options import FIELDS, MAX_CONTEXT, MIN_CONTEXT, OptionError, check_value
 from hermes_cli.personas.formats import book
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
@@ -115,6 +115,7 @@ def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona
         creator_notes=_creator_notes(table),
         lorebook=None if lorebook == Lorebook() else lorebook,
         worlds=tuple(dict.fromkeys(name for name in worlds if name.strip())),
+        context=own.get("context").integer_or_none(MIN_CONTEXT, MAX_CONTEXT),
         options=_options(own.get("options").table().value, remarks),
         nickname=table.get("nickname").line(),
     )

@@ -21,7 +21,7 @@ _STEP: Final = 1 << 16
 _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_instructions", "creator")
 _FIRST_VERSION: Final = "1.0"
 _TEXT_KEYS: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
-_WITHOUT_CARD_KEY: Final = ("description", "user")
+_WITHOUT_CARD_KEY: Final = ("description", "user", "context")
 """Persona attributes that have no key of their own in a card. They are stored in the card's extensions."""
 
 

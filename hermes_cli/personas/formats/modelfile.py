@@ -27,7 +27,7 @@ _KEYED: Final = {"MESSAGE", "PARAMETER"}
 MAX_LENGTH: Final = 256 << 10
 _REPRESENTABLE: Final = (
     *("system", "nickname", "character", "personality", "scenario", "greetings", "dialogue", "examples"),
-    *("user", "options"),
+    *("user", "options", "context"),
 )
 """The fields of a persona that a Modelfile can represent."""
 _OPTION_NAMES: Final = {
@@ -37,7 +37,7 @@ _OPTION_NAMES: Final = {
 }
 _OPTIONS: Final = (
     *("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "repeat_last_n", "num_predict", "seed"),
-    "stop",
+    *("stop", sampling.CONTEXT),
 )
 
 
@@ -69,20 +69,15 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
     systems = [instruction.text for instruction in parsed if instruction.name == "SYSTEM"]
     systems += [text for role, text in messages if role == "system"]
     examples, greetings = _examples(messages, remarks)
+    parameters = [(found.key, found.text) for found in parsed if found.name == "PARAMETER"]
     return Persona(
         name=source.stem,
         system="\n\n".join(systems),
         source=source,
         greetings=greetings,
         examples=examples,
-        options=sampling.options(
-            [
-                (instruction.key, instruction.text)
-                for instruction in parsed
-                if instruction.name == "PARAMETER"
-            ],
-            remarks,
-        ),
+        context=sampling.context_size(parameters, remarks),
+        options=sampling.options(parameters, remarks),
     )
 
 
@@ -164,6 +159,8 @@ def write(persona: Persona, original: str | None) -> str:
     for message in (*opening.examples, *opening.conversation().messages[len(opening.before) :]):
         role = "user" if message.role is Role.USER else "assistant"
         lines.append(f"MESSAGE {role} {_quoted(message.text, persona)}\n")
+    if persona.context is not None:
+        lines.append(f"PARAMETER {sampling.CONTEXT} {persona.context}\n")
     for name, value in persona.options.items():
         option = _OPTION_NAMES.get(name, name)
         if option in _OPTIONS:

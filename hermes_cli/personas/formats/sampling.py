@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import MappingProxyType
 from typing import Any, Final
 
-from hermes_cli.options import OptionError, check_value
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_value
 from hermes_cli.personas.formats.import_result import Remarks
 
 _OTHER_NAMES: Final = {
@@ -22,6 +22,8 @@ _OTHER_NAMES: Final = {
     "stop": ("stopstrings",),
 }
 _NAMES: Final = {name: option for option, others in _OTHER_NAMES.items() for name in (option, *others)}
+CONTEXT: Final = "num_ctx"
+"""The size of the context window, which is a field of a persona and not one of its options."""
 MAX_STOPS: Final = 50
 _NO_LIMIT: Final = {"max_tokens", "seed"}
 """For these options, a negative number means that the option is not set."""
@@ -35,6 +37,8 @@ def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
     """
     options, stops, penalty_is_off = dict[str, Any](), list[str](), False
     for name, value in pairs:
+        if name.lower() == CONTEXT:
+            continue
         known = _NAMES.get(name.lower())
         if known is None:
             remarks.add(f"the option '{name[:60]}' is left out: hermes has no such option")
@@ -59,6 +63,18 @@ def options(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> MappingProxyT
     if len(stops) > MAX_STOPS:
         remarks.add(f"only the first {MAX_STOPS} of {len(stops):,} stop strings are used")
     return MappingProxyType(options | ({"stop": tuple(stops[:MAX_STOPS])} if stops else {}))
+
+
+def context_size(pairs: Iterable[tuple[str, Any]], remarks: Remarks) -> int | None:
+    """Return the size of the context window in tokens, from the last `num_ctx`, or None."""
+    size = None
+    for number in (_number(value) for name, value in pairs if name.lower() == CONTEXT):
+        if isinstance(number, int) and MIN_CONTEXT <= number <= MAX_CONTEXT:
+            size = number
+        else:
+            limits = f"it can be {MIN_CONTEXT} to {MAX_CONTEXT:,} tokens"
+            remarks.add(f"the option '{CONTEXT}' is left out: {limits}")
+    return size
 
 
 def _number(value: Any) -> Any:

@@ -1,8 +1,12 @@
-"""`/context`: a chart of how the context window is used, and the parts that are left out."""
+"""`/context`: a chart of how the context window is used, and a change of its size."""
 
 from hermes_cli.chat.prompt import Prompt
 from hermes_cli.errors import UsageError
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT
 from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+
+MAX_DIGITS = 10
 
 BAR = 30
 """Width in cells of a bar that fills the whole context window."""
@@ -10,18 +14,17 @@ FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
 
 
 def context(state: ReplState, argument: str) -> None:
-    """Show how the context window is used (`/context`)."""
-    if argument:
-        raise window_error()
-    state.show_rows(rows(state.session.assembled()))
-
-
-def window_error() -> UsageError:
-    """Return the error for an attempt to change the size of the context window during a run."""
-    return UsageError(
-        "the size of the context window cannot be changed in a running chat",
-        "'hermes chat -c --context N' continues this conversation with another size",
-    )
+    """Show how the context window is used, or reload the model with a window of N tokens (`/context`)."""
+    if not argument:
+        state.show_rows(rows(state.session.assembled()))
+        return
+    if not argument.isdecimal() or not MIN_CONTEXT <= int(argument[:MAX_DIGITS]) <= MAX_CONTEXT:
+        raise UsageError(
+            f"'{argument[:40]}' is not a size of the context window",
+            f"/context takes a number of tokens, {MIN_CONTEXT} to {MAX_CONTEXT:,}",
+        )
+    state.host.use_context(int(argument[:MAX_DIGITS]), state.session)
+    state.notice(f"Reloaded {sanitize_line(state.host.describe_model(), LONG_LINE)}")
 
 
 def rows(prompt: Prompt) -> list[tuple[str, ...]]:

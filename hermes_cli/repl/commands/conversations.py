@@ -47,12 +47,13 @@ def resume_choices(state: ReplState) -> Mapping[str, str]:
 
 
 def resume(state: ReplState, argument: str) -> None:
-    """Continue another conversation; without a name, the most recent other one (`/resume`)."""
+    """Continue another conversation; without a name, the most recent other one (`/resume`). Print which."""
     store, here = state.store, state.session.recorder.conversation
     if argument:
         found = saved_conversations.named(store, argument)
     else:
-        others = [conversation for conversation in store.conversations(2) if conversation.id != here]
+        recent = store.conversations(2, visible=True)
+        others = [conversation for conversation in recent if conversation.id != here]
         if not others:
             raise UsageError("there is no other conversation")
         found = others[0]
@@ -68,6 +69,7 @@ def resume(state: ReplState, argument: str) -> None:
     if persona is not None and options is not None:
         state.persona, state.persona_from = persona, "/resume"
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
+    state.notice(f"Continuing conversation {found.id}, '{sanitize_line(found.title)}'.")
     state.print_last_turns(2)
 
 

@@ -28,7 +28,7 @@ def clear(state: ReplState, _argument: str) -> None:
 def system(state: ReplState, argument: str) -> None:
     """Show, replace or remove the system prompt; the turns are unchanged (`/system`)."""
     if not argument:
-        state.terminal.prose(state.session.conversation.system or "There is no system prompt.")
+        state.show(state.session.conversation.system or "There is no system prompt.")
         return
     state.session.set_system(None if argument == "-" else argument)
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
@@ -47,6 +47,10 @@ def persona(state: ReplState, argument: str) -> None:
     state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
+    if chosen.context not in {None, state.session.engine.context_size}:
+        state.notice(
+            f"It requests another context window; /context {chosen.context} reloads the model with it."
+        )
     state.greet()
 
 
@@ -65,7 +69,7 @@ def model(state: ReplState, argument: str) -> None:
             "There is no model on this machine; 'hermes models pull' downloads one.",
         )
         return
-    state.host.use_model(argument, state.session)
+    state.host.use_model(argument, state.session, state.persona)
     state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
 
 
@@ -85,7 +89,8 @@ def set_option(state: ReplState, argument: str) -> None:
         system(state, text)
         return
     if name in {"context", "num_ctx"}:
-        raise context_view.window_error()
+        context_view.context(state, text)
+        return
     if not text and name in FIELDS:
         layered, known = state.session.options, FIELDS[name]
         shown = options.value_text(getattr(layered.options, name))
@@ -148,7 +153,7 @@ def _show_prompt(state: ReplState) -> None:
     tokens = state.session.engine.prompt_tokens(prompt.messages)
     control = {token.data for token in tokens if token.control}
     text = b"".join(b"\0" if token.control else token.data for token in tokens)
-    state.show(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
+    state.terminal.plain(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
     remark = f"{len(tokens):,} tokens, {sum(token.control for token in tokens)} of them control tokens"
     if any(spelling in text for spelling in control):
         remark += "; text that spells one of these is sent as text"

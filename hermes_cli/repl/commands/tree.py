@@ -3,11 +3,14 @@
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.cells import cut
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.tree import MessageState, Node, Tree
 
 EXCERPT = 60
+INDENT = "  "
+LEGEND = "> is your position, * is shown, the others are hidden; /goto ID goes to a message"
 
 
 def undo(state: ReplState, argument: str) -> None:
@@ -95,15 +98,21 @@ def fork(state: ReplState, argument: str) -> None:
 
 
 def tree(state: ReplState, _argument: str) -> None:
-    """Show every message of this conversation, and the current position (`/tree`)."""
-    tree = state.session.tree
+    """Show every message of this conversation, each in one row, and the current position (`/tree`)."""
+    tree, terminal = state.session.tree, state.terminal
     if not any(node.role is Role.USER for node in tree.nodes):
         raise UsageError("there are no messages yet", "send a message first")
-    state.show("\n".join(drawn(tree)))
+    width = terminal.size()[0] if terminal.stderr_is_tty else None
+    terminal.plain("\n".join(drawn(tree, width)))
+    state.notice(LEGEND)
 
 
-def drawn(tree: Tree) -> list[str]:
-    """Return the tree as lines, indented at each branch; `*` marks visible messages, `>` the current one."""
+def drawn(tree: Tree, width: int | None = None) -> list[str]:
+    """Return the tree as lines, indented at each branch; `*` marks visible messages, `>` the current one.
+
+    With `width`, the indentation is at most a quarter of it, and each line is cut to fit.
+    """
+    deepest = len(tree) if width is None else width // (4 * len(INDENT))
     children: dict[int | None, list[Node]] = {}
     for message in tree.nodes:
         children.setdefault(message.parent, []).append(message)
@@ -113,18 +122,19 @@ def drawn(tree: Tree) -> list[str]:
     stack = [(message, int(len(roots) > 1)) for message in reversed(roots)]
     while stack:
         message, depth = stack.pop()
-        lines.append(_line(message, depth, visible, path))
+        line = _line(message, INDENT * min(depth, deepest), visible, path)
+        lines.append(line if width is None else cut(line, width))
         replies = children.get(message.id, [])
         deeper = depth + (len(replies) > 1)
         stack += [(child, deeper) for child in reversed(replies)]
     return lines
 
 
-def _line(message: Node, depth: int, visible: set[int], path: list[int]) -> str:
+def _line(message: Node, indent: str, visible: set[int], path: list[int]) -> str:
     mark = ">" if path and message.id == path[-1] else "*" if message.id in visible else " "
     who = "you" if message.role is Role.USER else "it"
     state = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
-    return f"{mark} {message.id:>4} {'  ' * depth}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
+    return f"{mark} {message.id:>4} {indent}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
 
 
 def _number(text: str, hint: str) -> int:

@@ -56,11 +56,9 @@ def test_the_prompt_examples_and_options_are_read() -> None:
         Example("Is\nSacramento?", "no"),
     )
     assert dict(persona.options) == {"temperature": 1.0, "min_p": 0.25, "stop": ("<|user|>", "AI assistant:")}
+    assert persona.context == 4096
     assert persona.name == "mario"
-    assert remarks == (
-        "its TEMPLATE is left out: hermes always uses ChatML",
-        "the option 'num_ctx' is left out: hermes has no such option",
-    )
+    assert remarks == ("its TEMPLATE is left out: hermes always uses ChatML",)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +121,27 @@ def test_an_unchanged_persona_is_written_as_the_same_text() -> None:
     """An unchanged persona is written as the same text."""
     persona, _ = read(MARIO)
     assert modelfile.write(persona, MARIO) == MARIO
+
+
+@pytest.mark.parametrize(
+    ("value", "context"), [("2048", 2048), ("0", None), ("-1", None), ("large", None), ("1" * 30, None)]
+)
+def test_num_ctx_is_the_context_window(value: str, context: int | None) -> None:
+    """A value that is not a number of tokens is left out with a remark."""
+    persona, remarks = read(f"FROM x\nPARAMETER num_ctx {value}\n")
+    assert persona.context == context
+    left_out = "the option 'num_ctx' is left out: it can be 64 to 10,000,000 tokens"
+    assert remarks == (() if context else (left_out,))
+    assert dict(persona.options) == {}
+
+
+def test_a_changed_context_window_is_written() -> None:
+    """There is one num_ctx, and a Modelfile without one gets it."""
+    persona, _ = read(MARIO)
+    written = modelfile.write(replace(persona, context=1024), MARIO)
+    assert written.count("num_ctx") == 1
+    assert read(written)[0].context == 1024
+    assert "PARAMETER num_ctx 512\n" in modelfile.write(replace(persona, context=512), None)
 
 
 def test_a_change_keeps_the_other_lines() -> None:

@@ -14,14 +14,17 @@ from prompt_toolkit.document import Document
 from hermes_cli.chat.session import Session
 from hermes_cli.config import Paths
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Opening
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
+from hermes_cli.repl.commands.tree import LEGEND, drawn
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.state import Host, ReplState
+from hermes_cli.screen.cells import cell_count
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
+from hermes_cli.tree import MessageState, Tree
 from tests.database import OpenStore
 from tests.run_hermes import Result, hermes, script
 
@@ -51,6 +54,39 @@ def test_regen_adds_an_answer_beside_the_first(home: Env, tmp_path: Path) -> Non
     assert "*    1 you: q\n     2   it: A1\n>    3   it: A2" in result.stderr
     assert "*    1 you: q\n>    2   it: A1\n     3   it: A2" in result.stderr
     assert visible(home) == ["q", "A1"]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_tree_has_one_row_for_each_message_at_a_terminal(width: int) -> None:
+    """A long message and a deep branch are cut, also if the answer was stopped."""
+    tree = Tree()
+    for _ in range(40):
+        tree.append(Message(Role.USER, "What is the colour of the sea? " * 9))
+        for state in (MessageState.STOPPED, MessageState.COMPLETE):
+            answer = tree.append(
+                Message(Role.ASSISTANT, "It is \u6df1\u3044 blue, as far as we know. " * 9), state
+            )
+            tree.move_to(answer.parent)
+        tree.move_to(answer.id)
+    rows = drawn(tree, width)
+    assert len(rows) == len(tree.nodes)
+    assert max(map(cell_count, rows)) == width
+    assert rows[1].lstrip().startswith("2   it (stopped): It is")
+    assert all("you: What" in row or "it: It" in row or "it (stopped): It" in row for row in rows)
+    assert len(drawn(tree)[-1]) > 2 * 40  # in a pipe, each branch is indented
+
+
+def test_tree_prints_a_legend(home: Env, tmp_path: Path) -> None:
+    """It is the last line."""
+    assert chat(home, tmp_path, "q", "/tree").stderr.endswith(f">    2 it: A1\n{LEGEND}\n")
+
+
+def test_resume_prints_which_conversation_continues(home: Env, tmp_path: Path) -> None:
+    """Without a name, it is the last one with a visible message."""
+    chat(home, tmp_path, "one", "/clear", "two", "/undo")
+    result = chat(home, tmp_path, "/resume", "three")
+    assert "Continuing conversation 1, 'one'." in result.stderr
+    assert visible(home) == ["one", "A1", "three", "A1"]
 
 
 def test_swipe_right_at_the_last_answer_generates_another(home: Env, tmp_path: Path) -> None:
