@@ -20,6 +20,7 @@ from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader
+from hermes_cli.personas.lorebook import without_duplicates
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
@@ -99,12 +100,13 @@ def open_conversation(
     extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
     return opening, PromptSettings(
         macros,
-        (*worlds.books, *extra_books),
+        without_duplicates((*worlds.books, *extra_books)),
         persona.post_history,
         persona.note,
         None,
         persona.is_character,
         flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
+        runtime.settings.lore,
     )
 
 

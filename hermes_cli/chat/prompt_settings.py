@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import Macros
@@ -42,7 +43,8 @@ class PromptSettings:
 
     `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the
     end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
-    begins with the user's name and a colon.
+    begins with the user's name and a colon. `lore` holds the defaults of the lorebooks, and `lore_off` the
+    titles of the entries that the user has switched off.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -52,6 +54,8 @@ class PromptSettings:
     note: Note | None = None
     stops_at_user: bool = False
     overflow: Overflow = Overflow.ERROR
+    lore: LoreSettings = field(default_factory=LoreSettings)
+    lore_off: frozenset[str] = frozenset()
 
     @property
     def stops(self) -> tuple[str, ...]:

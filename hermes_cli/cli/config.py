@@ -17,6 +17,7 @@ def show(runtime: Runtime) -> None:
     """Show every setting with its value and its source."""
     from hermes_cli import options
     from hermes_cli.config import PLAIN_SETTINGS
+    from hermes_cli.lore_settings import NAMES
     from hermes_cli.screen.columns import columns
 
     settings = runtime.settings
@@ -24,6 +25,8 @@ def show(runtime: Runtime) -> None:
         (name, str(value) if (value := getattr(settings, name)) is not None else "-", settings.source(name))
         for name in PLAIN_SETTINGS
     ]
+    lore = ((name, getattr(settings.lore, name)) for name in NAMES)
+    rows += [(f"lore.{name}", str(value).lower(), settings.source("lore")) for name, value in lore]
     sampling = settings.sampling(flags={})
     rows += [
         (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hermes_cli.chat.lore import ALWAYS
 from hermes_cli.chat.lore_budget import ActiveEntry
+from hermes_cli.chat.lore_scan import ALWAYS
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry

@@ -267,7 +267,7 @@ def test_a_continued_chat_still_stops_at_the_users_name(sera: Env, tmp_path: Pat
 def test_dropped_lore_and_left_out_turns_are_both_reported(sera: Env, tmp_path: Path) -> None:
     """Each is reported once."""
     book = tmp_path / "book.toml"
-    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
+    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["/x/"]\ncontent = "No room."\n')
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     flags = ("--on-overflow", "drop", "--lore", str(book))
     result = chat(sera, tmp_path, *lines, flags=flags, size=800)
