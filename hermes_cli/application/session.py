@@ -21,8 +21,7 @@ from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader
 from hermes_cli.personas.lorebook import without_duplicates
-from hermes_cli.personas.macros import Macros
-from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
@@ -84,7 +83,7 @@ def open_conversation(
         raise UsageError("--user takes a name on a single line")
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
-    macros = Macros(persona.called, user, seed)
+    macros = macros_of(persona, user, seed, runtime.settings.about_user, deadline)
     opening = open_with(persona, macros, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
@@ -107,6 +106,7 @@ def open_conversation(
         persona.is_character,
         flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
         runtime.settings.lore,
+        fills_turns=persona.is_character,
     )
 
 

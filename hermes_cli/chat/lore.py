@@ -114,9 +114,9 @@ class LoreMatcher:
     def text(
         self, number: int, moment: int, deadline: Deadline | None = None, turns: Sequence[Message] = ()
     ) -> str:
-        """Return the text of an entry, with macros expanded for the last of `turns`, at index `moment`."""
+        """Return the text of an entry, with macros expanded for the last of `turns`, which is at `moment`."""
         content = self.entries[number][0].content
-        return self.macros.fill(content, f"lore {number}", moment, deadline=deadline)
+        return self.macros.fill(content, f"lore {number}", moment, deadline=deadline, turns=turns)
 
     def always(self) -> list[int]:
         """Return the numbers of the entries that are included in every prompt."""

@@ -284,7 +284,8 @@ class PromptBuilder:
             if len(self._filled) == _FILLED_TEXTS:
                 self._filled.clear()
             original = "" if place == "post_history" else None
-            filled = self._prompt_settings.macros.fill(text, place, end, original, self.deadline)
+            macros, turns = self._prompt_settings.macros, self._turns[:end]
+            filled = macros.fill(text, place, end, original=original, deadline=self.deadline, turns=turns)
             self._filled[key] = filled.strip()
         return self._filled[key]
 

@@ -5,11 +5,12 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.macros import TEXTS, Macros
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.deadline import Deadline
 
@@ -25,6 +26,16 @@ MAX_GREETINGS: Final = 1000
 _Fill = Callable[..., str]
 """`Macros.fill` with a deadline."""
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
+
+
+def macros_of(persona: Persona, user: str, seed: int, about_user: str, deadline: Deadline) -> Macros:
+    """Return the macros of a conversation with the persona, whose texts are themselves macros."""
+    macros = Macros(persona.called, user, seed)
+    if persona.verbatim:
+        return macros
+    texts = (about_user, persona.character, persona.personality, persona.scenario, persona.dialogue)
+    named = zip(TEXTS, texts, strict=True)
+    return replace(macros, texts={name: macros.fill(text, name, deadline=deadline) for name, text in named})
 
 
 def open_with(
