@@ -91,7 +91,7 @@ def test_letters_that_differ_only_in_case_are_folded_to_the_same() -> None:
             assert fold(character) == fold(other), (character, other)
 
 
-def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
+def hostile(name: str) -> list[LoreEntry]:  # noqa: C901, PLR0911 - one for each name
     """Return the entries of a lorebook that is expensive to search."""
     match name:
         case "keys":
@@ -109,6 +109,20 @@ def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
         case "recursion that fires":
             sources = [LoreEntry("word " * 200, ("a",)) for _ in range(2000)]
             return sources + [LoreEntry("x", ("wor",)) for _ in range(2000)]
+        case "macros in keys":
+            keys = ["{{char}}<user>{{random:a,b}}" * 9 + str(n) for n in range(40_000)]
+            return [LoreEntry("x", tuple(keys[n * 4 : n * 4 + 4])) for n in range(9_999)]
+        case "recursion with secondary keys":
+            sources = [LoreEntry(f"w{n} " * 50, (f"w{n - 1}",)) for n in range(1, 40)]
+            waiting = [LoreEntry("x", ("word",), secondary=("y1", "y2", "/y+z/")) for _ in range(9_000)]
+            return [LoreEntry("w0", ("word",)), *sources, *waiting]
+        case "recursion levels":
+            return [
+                LoreEntry("word", ("word",), only_recursion=True, recursion_level=n) for n in range(1, 9_999)
+            ]
+        case "recursion to other characters":
+            names = tuple(f"name {n}" for n in range(100))
+            return [LoreEntry("word", ("word",), characters=names) for n in range(9_999)]
         case "scan depths":
             return [LoreEntry("x", ("zzz",), scan_depth=n) for n in range(9_999)]
     return [LoreEntry("x {{roll:999d9}}" * 100, constant=True) for _ in range(500)]
@@ -119,7 +133,8 @@ def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
     "name",
     [
         *("keys", "keys that begin alike", "whole words", "expressions", "scan depths", "constant"),
-        *("recursion", "recursion that fires"),
+        *("recursion", "recursion that fires", "macros in keys", "recursion with secondary keys"),
+        *("recursion levels", "recursion to other characters"),
     ],
 )
 def test_a_hostile_lorebook_is_searched_for_about_a_second(name: str) -> None:
