@@ -92,7 +92,7 @@ class LoreMatcher:
 
     def _filled(self, keys: tuple[str, ...], deadline: Deadline) -> tuple[str, ...]:
         """Return keys with their macros expanded. `{{random}}` and `{{roll}}` keep their value."""
-        if not any("{{" in key or "<" in key for key in keys):
+        if not any("{{" in key or "<" in key for key in keys) or deadline.is_over:
             return keys
         return tuple(self.macros.fill(key, f"key {key}", deadline=deadline) for key in keys)
 

@@ -49,7 +49,7 @@ def read(data: bytes, source: Path) -> ImportResult:
     invisible, direction = hidden_characters.count(_texts(result))
     if invisible or direction:
         remarks.add(f"its texts have {invisible:,} invisible and {direction:,} direction-changing characters")
-    if unknown := unknown_macros(_texts(result)):
+    if unknown := sorted(unknown_macros(_texts(result))):
         names = ", ".join(f"{{{{{name}}}}}" for name in unknown)
         remarks.add(f"unknown macros are left in the texts: {names}")
     if isinstance(result, Lorebook):
