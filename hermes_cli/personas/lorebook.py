@@ -109,7 +109,8 @@ def without_duplicates(books: Iterable[Lorebook]) -> tuple[Lorebook, ...]:
     """Return the lorebooks without the entries whose content another lorebook already has.
 
     The first entry is kept, and the keys of the others are added to it. Entries with different secondary keys
-    are kept, because they fire under different conditions, and so are disabled ones.
+    are kept, because they fire under different conditions, and so are disabled ones. A lorebook that has no
+    other entries is left out.
     """
     books = tuple(books)
     merged = [list(book.entries) for book in books]
@@ -139,4 +140,5 @@ def without_duplicates(books: Iterable[Lorebook]) -> tuple[Lorebook, ...]:
     return tuple(
         book if tuple(entries) == book.entries else replace(book, entries=tuple(entries))
         for book, entries in zip(books, merged, strict=True)
+        if entries or not book.entries
     )

@@ -12,7 +12,6 @@ def test_entries_with_the_same_content_occur_once() -> None:
     assert [[(entry.content, entry.keys) for entry in book.entries] for book in books] == [
         [("The  hall.\n", ("hall", "door")), ("Trees.", ("tree",))],
         [("Trees.", ("tree",))],
-        [],
         [("The hall.", ("hall",)), ("", ("x",))],
     ]
     assert without_duplicates((world,))[0] is world
@@ -21,6 +20,5 @@ def test_entries_with_the_same_content_occur_once() -> None:
 def test_a_constant_copy_makes_the_entry_constant() -> None:
     """An entry that one of the lorebooks has as a constant one is constant."""
     by_key, constant = LoreEntry("a", ("k",)), LoreEntry("a", constant=True)
-    (first, second) = without_duplicates((Lorebook((by_key,)), Lorebook((constant,))))
-    assert first.entries == (LoreEntry("a", ("k",), constant=True),)
-    assert second.entries == ()
+    (book,) = without_duplicates((Lorebook((by_key,)), Lorebook((constant,))))
+    assert book.entries == (LoreEntry("a", ("k",), constant=True),)

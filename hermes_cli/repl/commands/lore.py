@@ -54,6 +54,8 @@ def _add(state: ReplState, text: str) -> None:
 
 def _switch(state: ReplState, name: str, *, is_on: bool) -> None:
     """Switch the entries with this title on or off, for this conversation."""
+    if not name:
+        raise UsageError("which entry? write its name", "/lore shows the entries by name")
     session = state.session
     settings = session.prompt_settings
     titles = {entry.title for book in settings.books for entry in book.entries}

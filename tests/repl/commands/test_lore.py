@@ -313,11 +313,19 @@ def test_lore_off_excludes_an_entry_until_it_is_switched_on(sera: Env, tmp_path:
 
 def test_lore_off_needs_the_name_of_an_entry(sera: Env, tmp_path: Path) -> None:
     """An unknown name, and one that is already switched off, are refused."""
-    lines = ("/lore off Glad", "/lore on Glade", "/lore off Glade", "/lore off Glade", "/lore of Glade")
+    lines = (
+        "/lore off",
+        "/lore off Glad",
+        "/lore on Glade",
+        "/lore off Glade",
+        "/lore off Glade",
+        "/lore of Glade",
+    )
     result = chat(sera, tmp_path, *lines)
     assert (
         "'Glad' is not the name of a lore entry that is switched on; did you mean 'Glade'?" in result.stderr
     )
+    assert "which entry? write its name" in result.stderr
     assert "'Glade' is not the name of a lore entry that is switched off" in result.stderr
     assert result.stderr.count("'Glade' is not the name of a lore entry that is switched on") == 1
     assert "/lore does not take 'of Glade'" in result.stderr
@@ -333,7 +341,7 @@ def test_the_same_lorebook_is_told_once(sera: Env, tmp_path: Path) -> None:
     flags = ("--lore", str(world), "--lore", str(world))
     result = chat(sera, tmp_path, "the glade", "/show prompt", "/lore", flags=flags)
     assert "".join(prompts(result)[0]).count("The glade is old.") == 1
-    assert "2 of 3 entries" in result.stderr
+    assert "2 of 3 entries in 1 book" in result.stderr
     other_key = chat(sera, tmp_path, "a clearing", "/show prompt", flags=flags)
     assert "The glade is old." in prompts(other_key)[0]
 
