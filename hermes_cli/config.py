@@ -13,6 +13,7 @@ from typing import Any
 
 from hermes_cli import options
 from hermes_cli.errors import ConfigError
+from hermes_cli.lore_settings import NAMES, LoreSettings
 from hermes_cli.options import LayeredOptions, OptionError, suggestion
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source, read_text
@@ -153,6 +154,7 @@ class Settings:
     speculate: str = _setting("off", "lookup", default="off")
     prefill_ahead: bool = _setting(default=True)
     about_user: str = ""
+    lore: LoreSettings = field(default_factory=LoreSettings)
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -269,7 +271,7 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ConfigError(
                 f"{where}: {key} belongs in the [options] table", "move it below a line [options]"
             )
-    _check_keys(table, (*PLAIN_SETTINGS, "options"), where, "unknown key")
+    _check_keys(table, (*PLAIN_SETTINGS, "options", "lore"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):
         raise ConfigError(f"{where}: options is a table; put [options] on a separate line")
@@ -277,14 +279,25 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
         file_options = options.check_table(sampling)
     except OptionError as error:
         raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
-    user = _read_user(table.pop("user", {}), where)
-    return {name: _check_setting(name, value, where) for name, value in table.items()} | user, file_options
+    tables = _read_user(table.pop("user", {}), where) | _read_lore(table.pop("lore", {}), where)
+    return {name: _check_setting(name, value, where) for name, value in table.items()} | tables, file_options
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[str, ...], where: str, problem: str) -> None:
     for key in table:
         if key not in known:
             raise ConfigError(f"{where}: {problem} '{key}'{suggestion(key, known)}", f"edit {where}")
+
+
+def _read_lore(table: Any, where: str) -> dict[str, LoreSettings]:
+    """Return the settings in the [lore] table, or nothing if it has none."""
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: lore is a table; put [lore] on a separate line", f"edit {where}")
+    _check_keys(table, NAMES, where, "[lore] has no key")
+    try:
+        return {"lore": LoreSettings.from_table(table)} if table else {}
+    except ValueError as error:
+        raise ConfigError(f"{where}: [lore] {error}", f"edit {where}") from None
 
 
 def _read_user(value: Any, where: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 from hermes_cli import config
 from hermes_cli.config import Paths, Settings
 from hermes_cli.errors import ConfigError
+from hermes_cli.lore_settings import LoreSettings
 
 
 def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
@@ -99,6 +100,13 @@ def test_saving_can_be_turned_off_in_the_file_and_in_the_environment(tmp_path: P
         config.load(Paths.from_environment({}), {"OPENHERMES_SAVE": "no"})
 
 
+def test_the_lore_table_sets_the_defaults_of_lorebooks(tmp_path: Path) -> None:
+    """Keys that the table lacks keep their defaults."""
+    settings = load(tmp_path, "[lore]\nshare = 40\nnames = false")
+    assert settings.lore == LoreSettings(share=40, names=False)
+    assert settings.source("lore") == "config file"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -118,6 +126,11 @@ def test_saving_can_be_turned_off_in_the_file_and_in_the_environment(tmp_path: P
         ("options = 3", r"\[options\] on a separate line"),
         ("[options]\ntemprature = 1", r"did you mean 'temperature'"),
         ("[options]\ntemperature = 9", r"0 to 5"),
+        ("lore = 3", r"\[lore\] on a separate line"),
+        ("[lore]\nshaer = 3", r"\[lore\] has no key 'shaer'; did you mean 'share'"),
+        ("[lore]\nrecursive = 1", r"\[lore\] recursive takes true or false, not 1"),
+        ("[lore]\nscan_depth = true", r"\[lore\] scan_depth takes a whole number, not True"),
+        ("[lore]\nscan_depth = 1001", r"\[lore\] scan_depth is 1,001; it can be 0 to 1,000"),
         ("x = " + "[" * 3000, r"nested too deeply"),
     ],
 )

@@ -13,8 +13,9 @@ from hermes_cli.application.model import ModelChoice, choose_model, known_choice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.lore import LoreMatcher
-from hermes_cli.chat.lore_budget import LORE_SHARE
+from hermes_cli.chat.lore_budget import LoreBudget
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.personas import check, loader
@@ -24,6 +25,7 @@ from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.columns import columns, pluralize
+from hermes_cli.untrusted.deadline import Deadline
 
 USER_TURN = Message(Role.USER, "")
 
@@ -72,20 +74,31 @@ def _check(
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return the rows of the token count table, and the findings."""
     if isinstance(subject, Lorebook):
-        scale = _scale(tokens, [subject])
+        scale = _scale(tokens, [subject], runtime.settings.lore)
         total = sum(tokens.count(entry.content) for entry in subject.entries)
         row = ("lore", pluralize(total, "token"), pluralize(len(subject.entries), "entry", "entries"))
         return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
-    opening = open_with(subject, Macros(subject.called, subject.user or DEFAULT_USER))
-    scale = _scale(tokens, worlds.books)
-    rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books)]
-    findings = check.findings(subject, opening, worlds, scale)
+    macros = Macros(subject.called, subject.user or DEFAULT_USER)
+    opening = open_with(subject, macros)
+    scale = _scale(tokens, worlds.books, runtime.settings.lore)
+    lore = LoreMatcher(worlds.books, macros, runtime.settings.lore)
+    left_out = _constant_left_out(lore, opening.system, tokens)
+    rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books, left_out)]
+    findings = check.findings(subject, opening, worlds, scale, left_out)
     if subject.original and not loader.is_file(subject.original):
         findings.append(
             f"{subject.original} is missing; an export will lack the fields that only it contains"
         )
     return rows, findings
+
+
+def _constant_left_out(lore: LoreMatcher, system: str | None, tokens: PersonaTokenizer) -> set[int]:
+    """Return the numbers of the constant entries that a prompt has no room for."""
+    budget = LoreBudget(lore, tokens.window, lambda message: tokens.count(message.text))
+    kept, _, _ = budget.always(system, Deadline())
+    written = {number for number in lore.always() if lore.entries[number][0].content.strip()}
+    return written - {active.number for active in kept}
 
 
 def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
@@ -94,13 +107,13 @@ def _row(part: check.PersonaPart, scale: Scale) -> tuple[str, str, str]:
     return (part.name, pluralize(sum(counts), "token"), several)
 
 
-def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook]) -> Scale:
+def _scale(tokens: PersonaTokenizer, books: Sequence[Lorebook], settings: LoreSettings) -> Scale:
     """Return the limits and functions of the check, after finding the keys that can never match."""
     keys = [key for book in books for entry in book.entries for key in (*entry.keys, *entry.secondary)]
     lore = LoreMatcher([Lorebook(tuple(LoreEntry("", (key,), scan_depth=1) for key in keys))], Macros("", ""))
     lore.fires([USER_TURN], {})
     broken = lore.disabled_keys
-    return Scale(tokens.window, tokens.window // LORE_SHARE, tokens.count, lambda key: broken.get(key, ""))
+    return Scale(tokens.window, settings, tokens.count, lambda key: broken.get(key, ""))
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
-from hermes_cli.personas.macros import Macros
-from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.lorebook import without_duplicates
+from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
@@ -96,9 +96,9 @@ def open_conversation(
         raise UsageError("--user takes a name on a single line")
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
-    macros = Macros(persona.called, user, seed)
     values = template_values(flags, persona, input_text) if input_text is not None else {}
-    filled = replace(macros, variables=values)
+    filled = macros_of(persona, user, seed, runtime.settings.about_user, deadline, template_values=values)
+    macros = replace(filled, template_values={})
     opening = open_with(persona, filled, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
@@ -115,12 +115,14 @@ def open_conversation(
     extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
     return opening, PromptSettings(
         macros,
-        (*worlds.books, *extra_books),
+        without_duplicates((*worlds.books, *extra_books)),
         persona.post_history,
         persona.note,
         None,
         persona.is_character,
         flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
+        runtime.settings.lore,
+        fills_turns=persona.is_character,
     )
 
 

@@ -1,40 +1,41 @@
 """Finds the lore entries that a text may fire, without a look at all the others."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from hermes_cli.chat.key_index import KeyIndex, ScannedText
 from hermes_cli.chat.lore_keys import parse_key
-from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.untrusted.deadline import Deadline
-
-SCAN_DEPTH: Final = 2
-"""Default number of turns to scan: the user's turn and the answer before it."""
 
 
 class LoreIndex:
     """The entries of lorebooks by the keys that can fire them. An entry's number is its index.
 
-    Disabled and pinned entries are left out. `constant` and `sticky` are the numbers of the other entries
-    with these properties, `expressions` those of the entries with regular expressions as keys, and
-    `expression_keys` are those keys. `depths` are the different scan depths.
+    Disabled and pinned entries are left out. `constant`, `sticky` and `delayed` are the numbers of the other
+    entries that are constant, that are sticky, and that fire only after another one. `expressions` are the
+    numbers of the entries with regular expressions as keys, and `expression_keys` are those keys. `depths`
+    are the different scan depths, and `levels` the recursion levels of the delayed entries, sorted.
     """
 
-    def __init__(self, entries: Sequence[tuple[LoreEntry, Lorebook]]) -> None:
-        self.constant, self.sticky, self.expressions = set[int](), set[int](), set[int]()
+    def __init__(self, entries: Sequence[LoreEntry]) -> None:
+        self.constant, self.sticky, self.delayed = set[int](), set[int](), set[int]()
+        self.expressions = set[int]()
         self.expression_keys = set[str]()
         self._depths = dict[int, int]()
         self._keys, self._numbers = list[str](), list[int]()
-        for number, (entry, book) in enumerate(entries):
+        for number, entry in enumerate(entries):
             if not entry.enabled or is_pinned(entry):
                 continue
             if entry.sticky:
                 self.sticky.add(number)
-            if entry.constant and not entry.only_recursion:
+            if entry.only_recursion:
+                self.delayed.add(number)
+            if entry.constant:
                 self.constant.add(number)
-            elif not entry.only_recursion:
-                self._depths[number] = _scan_depth(entry, book)
+                continue
+            self._depths[number] = entry.scan_depth or 0
             self._add_keys(number, entry)
+        self.levels = sorted({entries[number].recursion_level for number in self.delayed})
         self.depths = sorted({depth for depth in self._depths.values() if depth > 0})
         self._index = KeyIndex(self._keys)
 
@@ -68,12 +69,13 @@ class LoreIndex:
 
 def is_pinned(entry: LoreEntry) -> bool:
     """Return whether an entry is included in every prompt, regardless of the turns."""
-    timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion
-    return entry.constant and entry.probability >= 100 and not timed  # noqa: PLR2004 - percent
-
-
-def _scan_depth(entry: LoreEntry, book: Lorebook) -> int:
-    return next((depth for depth in (entry.scan_depth, book.scan_depth) if depth is not None), SCAN_DEPTH)
+    timed = entry.delay or entry.cooldown or entry.sticky or entry.only_recursion or entry.after_answers
+    return (
+        entry.constant
+        and entry.probability >= 100  # noqa: PLR2004 - percent
+        and not timed
+        and entry.greeting is None
+    )
 
 
 def _is_expression(key: str) -> bool:

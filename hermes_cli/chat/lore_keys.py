@@ -12,6 +12,9 @@ MAX_TOTAL_SIZE: Final = 200_000
 """Maximum nodes of all expressions of a conversation, about 60 MB."""
 FIXED_SIZE: Final = 20
 """The memory of a compiled expression that does not depend on its length, in nodes."""
+_IN_WORD: Final = r"[\p{Latin}\p{M}\p{Nd}_]"
+"""The characters that continue a word. Letters of other scripts do not: their words have endings, or no
+spaces between them, and SillyTavern looks at ASCII letters only."""
 _KEY: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
 _TOKEN: Final = re.compile(
     r"""\(\?\#(?:\\.|[^\\)])*\)
@@ -62,6 +65,16 @@ def expression_size(pattern: str) -> int:
     if sum(sizes) > MAX_SIZE:
         raise ValueError(f"its repetitions make it larger than {MAX_SIZE:,} characters")
     return sum(sizes)
+
+
+def compile_plain(word: str, *, case: bool, whole: bool) -> Any:
+    """Return a plain key as a compiled pattern. A key of several words is found inside words too."""
+    import regex
+
+    literal = regex.escape(word, literal_spaces=True)
+    if whole and len(word.split(maxsplit=1)) == 1:
+        literal = rf"(?<!{_IN_WORD}){literal}(?!{_IN_WORD})"
+    return regex.compile(literal, regex.V0 | (0 if case else regex.IGNORECASE))
 
 
 def compile_expression(pattern: str, flags: str) -> Any:

@@ -1,16 +1,17 @@
-"""The error for a prompt that does not fit in the context window, with the hints that would help."""
+"""Messages about a full context window: the error for a prompt that does not fit, and what is left out."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from hermes_cli.chat.prompt import Prompt
+from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import ContextOverflow
 from hermes_cli.messages import Message, Opening, Role
 
+_LORE: Final = {PartKind.ALWAYS, PartKind.LORE}
 STEP: Final = 256
 """The suggested context is a multiple of this number of tokens."""
 
@@ -56,3 +57,16 @@ def _hints(
 def _text_tokens(engine: Engine, message: Message) -> int:
     """Return the number of tokens in the text of a message."""
     return engine.count_tokens([message]) - engine.count_tokens([Message(message.role, "")])
+
+
+def left_out_remarks(parts: Sequence[PromptPart]) -> list[str]:
+    """Return remarks about the parts of a prompt that are not included completely."""
+    remarks = list[str]()
+    others = [part for part in parts if part.kind not in _LORE]
+    if others:
+        counts = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
+        remarks.append(f"The context is full: {counts} left out from here on; /context shows the details.")
+    lore = sum(part.of - part.kept for part in parts if part.kind in _LORE)
+    if lore:
+        remarks.append(f"Lore entries that do not fit: {lore}; /lore shows which.")
+    return remarks

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Final, Protocol
 
-from hermes_cli.chat.lore import STICKY, LoreMatcher
-from hermes_cli.chat.lore_budget import MAX_CHARACTERS, ActiveEntry, LoreBudget, by_priority, in_order
+from hermes_cli.chat.lore import LoreMatcher
+from hermes_cli.chat.lore_budget import MAX_CHARACTERS, ActiveEntry, LoreBudget, by_priority, depth, in_order
+from hermes_cli.chat.lore_scan import STICKY
 from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
@@ -88,9 +89,16 @@ class PromptBuilder:
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
         self._summary = summary
-        self.lore = LoreMatcher(prompt_settings.books, prompt_settings.macros)
-        self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
         self.deadline = deadline or Deadline()
+        self.lore = LoreMatcher(
+            prompt_settings.books,
+            prompt_settings.macros,
+            prompt_settings.lore,
+            greetings=opening.greetings,
+            off=prompt_settings.lore_off,
+            deadline=self.deadline,
+        )
+        self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
             opening.system, self.deadline
         )
@@ -195,11 +203,11 @@ class PromptBuilder:
         active_lore = [active for active in step.active_lore if active.at >= step.first]
         active_numbers = {active.number for active in active_lore}
         inactive = {number: key for number, key in fires.items() if number not in active_numbers}
-        new = self._lore_budget.activate_all(inactive, step.length - 1, step.first, self.deadline)
-        kept, dropped = self._lore_budget.within_budget([*self._constant_entries, *active_lore], new)
+        new = self._lore_budget.activate_all(inactive, self._turns[: step.length], step.first, self.deadline)
+        kept, dropped = self._lore_budget.within_budget(active_lore, new)
         if dropped:
             still_firing = [active for active in active_lore if active.number in fires]
-            kept, dropped = self._lore_budget.within_budget(self._constant_entries, [*still_firing, *new])
+            kept, dropped = self._lore_budget.within_budget((), [*still_firing, *new])
             active_lore = []
         return replace(step, active_lore=(*active_lore, *kept), without_room=tuple(dropped))
 
@@ -263,7 +271,7 @@ class PromptBuilder:
             yield PartKind.LORE, active.at, active.message
         for active in self._constant_entries:
             if active.entry.position is Position.DEPTH:
-                yield PartKind.ALWAYS, max(step.first, end - active.entry.depth), active.message
+                yield PartKind.ALWAYS, max(step.first, end - depth(active.entry)), active.message
         for note in self._prompt_settings.notes if step.notes else ():
             if text := self._fill(note.text, "note", end):
                 yield PartKind.NOTES, max(step.first, end - note.depth), Message(Role.SYSTEM, text)
@@ -277,7 +285,8 @@ class PromptBuilder:
             if len(self._filled) == _FILLED_TEXTS:
                 self._filled.clear()
             original = "" if place == "post_history" else None
-            filled = self._prompt_settings.macros.fill(text, place, end, original, self.deadline)
+            macros, turns = self._prompt_settings.macros, self._turns[:end]
+            filled = macros.fill(text, place, end, original=original, deadline=self.deadline, turns=turns)
             self._filled[key] = filled.strip()
         return self._filled[key]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import Macros
@@ -42,7 +43,9 @@ class PromptSettings:
 
     `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the
     end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
-    begins with the user's name and a colon.
+    begins with the user's name and a colon. `lore` holds the defaults of the lorebooks, and `lore_off` the
+    titles of the entries that the user has switched off. If `fills_turns` is true, the macros in the user's
+    turns and note are expanded.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -52,6 +55,9 @@ class PromptSettings:
     note: Note | None = None
     stops_at_user: bool = False
     overflow: Overflow = Overflow.ERROR
+    lore: LoreSettings = field(default_factory=LoreSettings)
+    lore_off: frozenset[str] = frozenset()
+    fills_turns: bool = False
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -68,9 +74,8 @@ def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> S
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = prompt_settings.note or Note("", 0)
     stored = [(summary.through, summary.text) for summary in summaries if summary.through]
-    return SavedSettings(
-        prompt_settings.macros.user, prompt_settings.macros.seed, note.text, note.depth, tuple(stored)
-    )
+    macros, off = prompt_settings.macros, tuple(sorted(prompt_settings.lore_off))
+    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off)
 
 
 def from_saved(
@@ -84,6 +89,7 @@ def from_saved(
     macros = replace(prompt_settings.macros, user=saved.user or prompt_settings.macros.user, seed=seed)
     note = Note(saved.note, saved.note_depth) if saved.note else None
     summaries = (Summary(tuple(path_to(through)), text, through) for through, text in saved.summaries)
-    return replace(prompt_settings, macros=macros, note=note), tuple(
+    off = frozenset(saved.lore_off)
+    return replace(prompt_settings, macros=macros, note=note, lore_off=off), tuple(
         summary for summary in summaries if summary.turns
     )

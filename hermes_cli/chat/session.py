@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from hermes_cli.chat.overflow import overflow_error
+from hermes_cli.chat.overflow import left_out_remarks, overflow_error
 from hermes_cli.chat.prompt import PartKind, Prompt
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary, from_saved, to_saved
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.summarize import summarize
+from hermes_cli.chat.turn_macros import fill_turn, idle_seconds, report_unknown
 from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
@@ -18,8 +19,6 @@ from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import MessageState, Node, Tree
 from hermes_cli.untrusted.deadline import Deadline
-
-_LORE = {PartKind.ALWAYS, PartKind.LORE}
 
 
 class Session:
@@ -81,7 +80,8 @@ class Session:
         Raises the engine's errors, and ContextOverflow if the prompt does not fit; the turn is then removed.
         """
         cursor = self.tree.cursor
-        turn = self.tree.append(Message(Role.USER, text), created=time.time())
+        message = Message(Role.USER, text if files else self.filled(text))
+        turn = self.tree.append(message, created=time.time())
         self.recorder.save()
         self._files = tuple(files)
         return self._answer(cancel, Message(Role.ASSISTANT, prefill), cursor, turn=turn)
@@ -93,9 +93,20 @@ class Session:
         any error that `send` raises.
         """
         cursor, self._files = self.tree.cursor, ()
-        turn = self.tree.edit(count, text, time.time())
+        turn = self.tree.edit(count, self.filled(text), time.time())
         self.recorder.save()
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, turn=turn)
+
+    def filled(self, text: str) -> str:
+        """Return the user's text with its macros expanded, if the persona is a character.
+
+        If this changes the text, a remark has the result, which is saved instead of the macros.
+        """
+        turns = self.conversation.messages[self.root :]
+        filled = fill_turn(text, self.prompt_settings, len(self.tree), turns, self._deadline)
+        if filled != text:
+            self.remarks.append(f"Filled in the macros: {filled}")
+        return filled
 
     def continue_answer(self, cancel: Cancel) -> Iterator[Chunk]:
         """Continue the last answer, and yield the new text.
@@ -219,6 +230,7 @@ class Session:
         turns = conversation.messages[self.root :]
         summary = self.summary_of(turns)
         key = (self.engine, self.opening, self.prompt_settings, self.options.options.max_tokens, summary)
+        self.prompt_settings.macros.state.idle_s = idle_seconds(self.tree.path)
         if self._builder is None or self._builder[0] != key:
             self._builder = key, PromptBuilder(*key, deadline=deadline)
         return self._builder[1].prompt(turns, deadline)
@@ -271,18 +283,12 @@ class Session:
         return prompt
 
     def _report_left_out(self, prompt: Prompt) -> None:
-        """Add a remark about parts that are left out, once for each kind of part."""
+        """Add a remark about parts that are left out, once for each kind of part, and unknown macros."""
+        if unknown := report_unknown(self.prompt_settings.macros.state):
+            self.remarks.append(unknown)
         new = [part for part in prompt.left_out if part.kind not in self._reported]
         self._reported |= {part.kind for part in new}
-        lore = sum(part.of - part.kept for part in new if part.kind in _LORE)
-        others = [part for part in new if part.kind not in _LORE]
-        if others:
-            counts = ", ".join(f"{part.of - part.kept} of {part.of} {part.kind}" for part in others)
-            self.remarks.append(
-                f"The context is full: {counts} left out from here on; /context shows the details."
-            )
-        if lore:
-            self.remarks.append(f"Lore entries that do not fit: {lore}; /lore shows which.")
+        self.remarks += left_out_remarks(new)
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Replace the summaries of the oldest turns, and save them."""

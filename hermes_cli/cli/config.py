@@ -24,10 +24,13 @@ def show(runtime: Runtime) -> None:
     """Show every setting with its value and its source."""
     from hermes_cli import options
     from hermes_cli.config import PLAIN_SETTINGS
+    from hermes_cli.lore_settings import NAMES
     from hermes_cli.screen.columns import columns
 
     settings = runtime.settings
     rows = [(name, _text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
+    lore = ((name, getattr(settings.lore, name)) for name in NAMES)
+    rows += [(f"lore.{name}", _text(value), settings.source("lore")) for name, value in lore]
     sampling = settings.sampling(flags={})
     rows += [
         (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))
@@ -41,6 +44,8 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "-" if value is None else str(value)
+
+
 @command(app, "set")
 def set_command(
     runtime: Runtime,

@@ -3,10 +3,11 @@
 The caller supplies the context size and the function that counts tokens.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Opening
 from hermes_cli.personas.loader import Worlds
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
@@ -26,12 +27,12 @@ def estimate(text: str) -> int:
 class Scale:
     """The limits and functions used to check a persona.
 
-    `window` is the context size in tokens, and `lore_room` is the number of those tokens that lore may use.
-    `tokens` counts the tokens in a text. `mistake` returns why a lore key is invalid, or an empty string.
+    `window` is the context size in tokens. `lore` holds the defaults of the lorebooks. `tokens` counts the
+    tokens in a text. `mistake` returns why a lore key is invalid, or an empty string.
     """
 
     window: int
-    lore_room: int
+    lore: LoreSettings
     tokens: Callable[[str], int]
     mistake: Callable[[str], str]
 
@@ -45,10 +46,16 @@ class PersonaPart:
     pinned: bool = False
 
 
-def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list[PersonaPart]:
-    """Return the parts that a persona adds to its prompts, except empty ones."""
+def parts(
+    persona: Persona, opening: Opening, books: Sequence[Lorebook], left_out: Collection[int] = ()
+) -> list[PersonaPart]:
+    """Return the parts that a persona adds to its prompts, except empty ones.
+
+    `left_out` has the numbers of the constant entries that do not fit in the prompt, counted over all books.
+    """
     note = persona.note.text if persona.note else ""
-    entries = [entry for book in books for entry in book.entries if entry.enabled]
+    numbered = [*enumerate(entry for book in books for entry in book.entries)]
+    entries = [entry for number, entry in numbered if entry.enabled and number not in left_out]
     all_parts = [
         PersonaPart("system prompt", (opening.system or "",), pinned=True),
         PersonaPart("post-history", (persona.post_history,), pinned=True),
@@ -56,6 +63,7 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
         PersonaPart(
             "lore, constant", tuple(entry.content for entry in entries if entry.constant), pinned=True
         ),
+        PersonaPart("lore, constant, left out", tuple(numbered[n][1].content for n in sorted(left_out))),
         PersonaPart("lore, by key", tuple(entry.content for entry in entries if not entry.constant)),
         PersonaPart("examples", tuple(message.text for message in opening.examples)),
         PersonaPart("greetings", opening.greetings),
@@ -63,11 +71,13 @@ def parts(persona: Persona, opening: Opening, books: Sequence[Lorebook]) -> list
     return [part for part in all_parts if any(text.strip() for text in part.texts)]
 
 
-def findings(persona: Persona, opening: Opening, worlds: Worlds, scale: Scale) -> list[str]:
-    """Return the problems found in a persona, one sentence each."""
+def findings(
+    persona: Persona, opening: Opening, worlds: Worlds, scale: Scale, left_out: Collection[int] = ()
+) -> list[str]:
+    """Return the problems found in a persona, one sentence each. `left_out` is as in `parts`."""
     return [
         *_missing_parts(persona, opening, worlds),
-        *_too_long(parts(persona, opening, worlds.books), scale),
+        *_too_long(parts(persona, opening, worlds.books, left_out), scale),
         *(finding for book in worlds.books for finding in book_findings(book, worlds.books, scale)),
     ]
 
@@ -87,11 +97,15 @@ def book_findings(book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> li
 def never_fires_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
     """Return why an entry never fires, or an empty string if it can fire."""
     reason = (
-        _disabled_reason(entry) or _unmatched_reason(entry, scale) or _recursion_reason(entry, book, books)
+        _disabled_reason(entry)
+        or _unmatched_reason(entry, scale)
+        or _recursion_reason(entry, book, books, scale)
     )
     if reason or entry.ignores_budget:
         return reason
-    room = min(scale.lore_room, scale.lore_room if book.token_budget is None else book.token_budget)
+    share = scale.lore.share if book.share is None else book.share
+    room = scale.window * (scale.lore.constant_share if entry.constant else share) // 100
+    room = room if book.token_budget is None else min(room, book.token_budget)
     tokens = scale.tokens(entry.content)
     return f"it has {tokens:,} tokens, and the budget is {room:,}" if tokens > room else ""
 
@@ -106,7 +120,7 @@ def _disabled_reason(entry: LoreEntry) -> str:
 
 def _unmatched_reason(entry: LoreEntry, scale: Scale) -> str:
     """Return why no key can fire an entry that needs a key, or an empty string."""
-    if entry.constant and not entry.only_recursion:
+    if entry.constant:
         return ""
     if not any(key.strip() for key in entry.keys):
         return "it has no key"
@@ -120,26 +134,26 @@ def _usable(keys: Iterable[str], scale: Scale) -> bool:
     return any(key.strip() and not scale.mistake(key) for key in keys)
 
 
-def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook]) -> str:
+def _recursion_reason(entry: LoreEntry, book: Lorebook, books: Sequence[Lorebook], scale: Scale) -> str:
     """Return why no other entry can fire an entry that only other entries can fire, or an empty string."""
-    scan_depth = book.scan_depth if entry.scan_depth is None else entry.scan_depth
+    scan_depth = _first(entry.scan_depth, book.scan_depth, scale.lore.scan_depth)
     if not entry.only_recursion and (entry.constant or scan_depth != 0):
         return ""
     condition = "only other entries can fire it" if entry.only_recursion else "its scan depth is 0"
     if not entry.recursable:
         return f"{condition}, and it is not recursable"
-    others = [
-        other_entry
-        for other in books
-        if other.recursive
-        for other_entry in other.entries
-        if other_entry is not entry
-    ]
+    recursive = [book for book in books if _first(book.recursive, scale.lore.recursive)]
+    others = [other_entry for other in recursive for other_entry in other.entries if other_entry is not entry]
     if any(other.enabled and other.recurses for other in others):
         return ""
-    if any(other.recursive for other in books):
+    if recursive:
         return f"{condition}, and no other entry recurses"
     return f"{condition}, and no lorebook is recursive"
+
+
+def _first(*values: int | None) -> int:
+    """Return the first value that is not None."""
+    return next(value for value in values if value is not None)
 
 
 def _missing_parts(persona: Persona, opening: Opening, worlds: Worlds) -> Iterable[str]:
@@ -164,7 +178,16 @@ def _too_long(persona_parts: Sequence[PersonaPart], scale: Scale) -> Iterable[st
     elif pinned + sizes.get("examples", 0) > scale.window // 2:
         yield f"the examples take {sizes['examples']:,} tokens; they are removed when the context is full"
     for part in persona_parts:
+        if part.name == "lore, constant, left out":
+            yield (
+                f"{_entries(len(part.texts))} with {sizes[part.name]:,} tokens do not fit and are left out; "
+                "constant_share under [lore] in the config file sets their part of the context"
+            )
         if part.name == "greetings":
             for number, text in enumerate(part.texts, 1):
                 if (tokens := scale.tokens(text)) > scale.window // 4:
                     yield f"greeting {number} takes {tokens:,} of {scale.window:,} tokens"
+
+
+def _entries(count: int) -> str:
+    return "1 constant lore entry" if count == 1 else f"{count:,} constant lore entries"

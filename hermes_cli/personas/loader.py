@@ -4,14 +4,14 @@
 """
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import native
-from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import Source, read_bytes, read_text
 
@@ -169,8 +169,9 @@ def _read_text(path: Path, missing_hint: str) -> str:
 def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
     """Return the lorebook in the persona, the worlds in its `worlds`, and the world with the persona's key.
 
-    The name of a world is its file name without the suffix, or the name in the file; case is ignored. Raises
-    PersonaError if a lorebook's file is invalid.
+    The name of a world is its file name without the suffix, or the name in the file; case is ignored. The
+    settings of the persona's own lorebook are the defaults of its worlds. Entries with the same content occur
+    once. Raises PersonaError if a lorebook's file is invalid.
     """
     books = [persona.lorebook] if persona.lorebook else []
     sources, missing = _sources(lore_dir, LORE_SUFFIXES), list[str]()
@@ -181,11 +182,19 @@ def lorebooks(persona: Persona, lore_dir: Path) -> Worlds:
         if book is None:
             missing.append(world)
         else:
-            books.append(book)
+            books.append(_with_defaults(book, persona.lorebook))
     own_file = sources.get(persona.key)
     if own_file and not any(book.source == own_file for book in books):
-        books.append(load_lorebook(own_file))
-    return Worlds(tuple(books), tuple(missing))
+        books.append(_with_defaults(load_lorebook(own_file), persona.lorebook))
+    return Worlds(without_duplicates(books), tuple(missing))
+
+
+def _with_defaults(book: Lorebook, defaults: Lorebook | None) -> Lorebook:
+    """Return a lorebook in which `defaults` replaces the settings that are not set."""
+    names = ("scan_depth", "recursive", "whole_words", "share")
+    if defaults is None:
+        return book
+    return replace(book, **{name: getattr(defaults, name) for name in names if getattr(book, name) is None})
 
 
 def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:

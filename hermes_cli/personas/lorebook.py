@@ -4,10 +4,13 @@ The fields are those of character cards and SillyTavern's world files. `chat/lor
 fires.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
+
+from hermes_cli.messages import Role
 
 EXCERPT: Final = 30
 
@@ -34,12 +37,17 @@ class LoreEntry:
     """A lore entry. A key is plain text, or a regular expression between slashes, such as `/dra+gon/i`.
 
     A `constant` entry fires without a key. `order` sorts the entries in the prompt, lowest first. If the
-    token budget is too small, entries with a higher `priority` are kept. If `case_sensitive` or `whole_words`
-    is None, it counts as false; if `scan_depth` is None, the lorebook's value applies. `probability` is in
-    percent. `sticky`, `cooldown` and `delay` count messages: how long the entry stays active after it fires,
-    how long it then cannot fire, and how many messages must precede it. If `recursable` is true, the text of
-    other entries can fire it; if `only_recursion` is true, nothing else can. If `recurses` is true, its text
-    can fire other entries.
+    token budget is too small, entries with a higher `priority` are kept. If `case_sensitive` is None, it
+    counts as false; if `whole_words` or `scan_depth` is None, the lorebook's value applies. `role` is that of
+    the message at the position DEPTH; everywhere else it is the system's. `probability` is in percent.
+    `sticky`, `cooldown` and `delay` count messages: how long the entry stays active after it fires, how long
+    it then cannot fire, and how many messages must precede it. `after_answers` counts the character's
+    messages that must precede it. `greeting` is the index of the greeting that the chat must begin with.
+
+    If `recursable` is true, the text of other entries can fire it; if `only_recursion` is true, it can fire
+    only after another entry, together with the other entries of its `recursion_level`. If `recurses` is true,
+    its text can fire other entries. It is used for the `characters` only, if there are any, and not for the
+    `except_characters`.
     """
 
     content: str
@@ -53,6 +61,7 @@ class LoreEntry:
     priority: int = 0
     position: Position = Position.AFTER
     depth: int = 4
+    role: Role = Role.SYSTEM
     case_sensitive: bool | None = None
     whole_words: bool | None = None
     scan_depth: int | None = None
@@ -60,10 +69,15 @@ class LoreEntry:
     sticky: int = 0
     cooldown: int = 0
     delay: int = 0
+    after_answers: int = 0
+    greeting: int | None = None
     recursable: bool = True
     recurses: bool = True
     only_recursion: bool = False
+    recursion_level: int = 1
     ignores_budget: bool = False
+    characters: tuple[str, ...] = ()
+    except_characters: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -76,8 +90,8 @@ class LoreEntry:
 class Lorebook:
     """A collection of lore entries.
 
-    `scan_depth` is the number of recent messages to scan, and `token_budget` limits the total tokens of the
-    active entries; None selects hermes' default. If `recursive` is true, active entries may fire others.
+    `scan_depth`, `recursive`, `whole_words` and `share` override the value in LoreSettings, if they are not
+    None. `token_budget` limits the total tokens of the active entries.
     """
 
     entries: tuple[LoreEntry, ...] = ()
@@ -85,5 +99,46 @@ class Lorebook:
     description: str = ""
     scan_depth: int | None = None
     token_budget: int | None = None
-    recursive: bool = False
+    recursive: bool | None = None
+    whole_words: bool | None = None
+    share: int | None = None
     source: Path | None = None
+
+
+def without_duplicates(books: Iterable[Lorebook]) -> tuple[Lorebook, ...]:
+    """Return the lorebooks without the entries whose content another lorebook already has.
+
+    The first entry is kept, and the keys of the others are added to it. Entries with different secondary keys
+    are kept, because they fire under different conditions, and so are disabled ones. A lorebook that has no
+    other entries is left out.
+    """
+    books = tuple(books)
+    merged = [list(book.entries) for book in books]
+    places = dict[tuple[object, ...], tuple[int, int]]()
+    for number, book in enumerate(books):
+        kept = list[LoreEntry]()
+        for entry in book.entries:
+            text = " ".join(entry.content.split())
+            identity = (
+                text,
+                frozenset(entry.secondary),
+                entry.logic,
+                entry.characters,
+                entry.except_characters,
+            )
+            first = places.get(identity) if entry.enabled and text else None
+            if first is None or first[0] == number:
+                if entry.enabled and first is None:
+                    places[identity] = number, len(kept)
+                kept.append(entry)
+                continue
+            earlier = merged[first[0]][first[1]]
+            keys = tuple(dict.fromkeys((*earlier.keys, *entry.keys)))
+            constant = earlier.constant or entry.constant
+            merged[first[0]][first[1]] = replace(earlier, keys=keys, constant=constant)
+        merged[number] = kept
+    return tuple(
+        book if tuple(entries) == book.entries else replace(book, entries=tuple(entries))
+        for book, entries in zip(books, merged, strict=True)
+        if entries or not book.entries
+    )

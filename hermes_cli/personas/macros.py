@@ -1,22 +1,37 @@
 """Expands the macros in a persona's text: `{{char}}`, `{{user}}`, `{{random:a,b}}` and others.
 
 Text is expanded in one pass: the value of a macro is not expanded again, and an unknown macro is left
-unchanged. The macro names are those of SillyTavern and of the character card specifications.
+unchanged and reported. The macro names are those of SillyTavern and of the character card specifications.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
 from typing import Final
 
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas.macro_times import TIMES, duration_text, time_text
 from hermes_cli.untrusted.deadline import Deadline
 
-_TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char)>", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
+_CHARACTER: Final = frozenset({"char", "bot", "group", "charifnotgroup"})
+_LAST: Final = {
+    "lastmessage": frozenset(Role),
+    "lastusermessage": frozenset({Role.USER}),
+    "lastcharmessage": frozenset({Role.ASSISTANT}),
+}
+"""The macros that insert an earlier message, and the roles of these messages."""
+_DRAWS: Final = frozenset({"random", "pick", "roll"})
+_KNOWN: Final = _DRAWS | {"original", "getvar", "setvar"}
+"""Macros that are left unchanged if their arguments are invalid, and that are still known."""
+_NAME: Final = re.compile(r"\s*([A-Za-z_#/.][\w./-]{0,39})(?=\s|:|\Z)", re.ASCII)
 _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
+TEXTS: Final = ("persona", "description", "personality", "scenario", "mesexamples")
+"""The macros for texts of the persona, and for the user's description, in lower case."""
 NAME_LENGTH: Final = 100
 """Longer names are cut to this many characters, because text may contain a name 10,000 times."""
 MAX_MARKS: Final = 20_000
@@ -25,46 +40,72 @@ MAX_DRAWS: Final = 1000
 """Maximum number of `{{random}}`, `{{pick}}` and `{{roll}}` in one text."""
 MAX_DICE: Final = 10_000
 MAX_CHOICES: Final = 10_000
-FIXED_MACROS: Final = frozenset({"char", "user", "bot", "original", "newline", "time", "date", "trim"})
-"""The macros without a colon."""
-MAX_VARIABLES: Final = 64 << 20
-"""Maximum number of characters that variables insert in one text."""
+MAX_TEMPLATE_VALUES: Final = 64 << 20
+"""Maximum number of characters that the values of a template insert in one text."""
 MAX_ORIGINAL: Final = 1_000_000
-"""Maximum number of characters that `{{original}}` inserts in one text."""
+"""Maximum number of characters that `{{original}}` and other macros with long values insert in one text."""
+MAX_VARIABLES: Final = 200
+MAX_VARIABLE: Final = 10_000
+"""Maximum number of characters of a variable."""
+MAX_UNKNOWN: Final = 20
+"""Maximum number of unknown macros that are reported."""
+FIXED_MACROS: Final = frozenset(
+    {"user", "original", "newline", "noop", "trim", "idle_duration", *_CHARACTER, *TEXTS, *_LAST, *TIMES}
+)
+"""The macros without a colon."""
 
 
 def _now() -> datetime:
     return datetime.now().astimezone()
 
 
+@dataclass(slots=True)
+class MacroState:
+    """What the macros of one conversation change.
+
+    `variables` are those of `{{setvar}}`. `unknown` maps the names of unknown macros to whether they have
+    been reported. `idle_s` is the time between the user's last two turns.
+    """
+
+    variables: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, bool] = field(default_factory=dict)
+    idle_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Macros:
     """The values of the macros in one conversation.
 
-    With the same `seed`, random macros have the same values at the same places. `variables` are additional
-    macros, whose names are case-sensitive.
+    With the same `seed`, random macros have the same values at the same places. `texts` maps the names of
+    macros in lower case, such as `scenario`, to their values. `template_values` are additional macros, whose
+    names are case-sensitive.
     """
 
     char: str
     user: str
     seed: int = 0
     clock: Callable[[], datetime] = field(default=_now)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    template_values: Mapping[str, str] = field(default_factory=dict)
+    state: MacroState = field(default_factory=MacroState, compare=False)
 
     def fill(
         self,
         text: str,
         place: str = "",
         moment: int = 0,
+        *,
         original: str | None = None,
         deadline: Deadline | None = None,
+        turns: Sequence[Message] = (),
     ) -> str:
         """Return `text` with each macro replaced by its value.
 
         `place` identifies the text in the conversation. `{{random}}` and `{{roll}}` get a new value for each
         `moment`, but `{{pick}}` keeps its value. `original` is the value of `{{original}}`; if it is None,
         that macro is left unchanged. So are macros beyond the limits of this module, and all macros of a text
-        that is filled after the deadline; both are added to `deadline.skipped`.
+        that is filled after the deadline; both are added to `deadline.skipped`. `turns` are the messages of
+        the conversation so far, for `{{lastMessage}}` and similar macros.
         """
         if "{{" not in text and "<" not in text:  # without a look at the clock, for thousands of texts
             return text
@@ -75,7 +116,7 @@ class Macros:
             if deadline.is_over:
                 deadline.skipped["macros"] = f"not all were filled in within {deadline.seconds:g} s"
                 return text
-            expansion = _Expansion(self, f"{self.seed}/{place}", moment, original)
+            expansion = _Expansion(self, f"{self.seed}/{place}", moment, original, turns)
             filled = expansion.fill(text)
             if expansion.is_limited:
                 deadline.skipped["macros"] = "a text has too many, and some of them are unchanged"
@@ -94,12 +135,15 @@ class _Part:
 class _Expansion:
     """The expansion of one text."""
 
-    def __init__(self, macros: Macros, place: str, moment: int, original: str | None) -> None:
+    def __init__(
+        self, macros: Macros, place: str, moment: int, original: str | None, turns: Sequence[Message]
+    ) -> None:
         self._macros = macros
         self._place = place
         self._moment = moment
         self._original = original
-        self._draws = self._dice = self._inserted = self._inserted_variables = 0
+        self._turns = turns
+        self._draws = self._dice = self._inserted = self._inserted_values = 0
         self.is_limited = False
 
     def fill(self, text: str) -> str:
@@ -140,47 +184,79 @@ class _Expansion:
             return []
         if not mark and name == "trim":
             return [_Part("", trims=True)]
-        value = self._random_value(name, inside, rest.strip()) if mark else self._fixed_value(name)
+        if name.startswith("roll "):  # {{roll d6}}
+            name, rest, mark = "roll", written.split(maxsplit=1)[1], ":"
+        value = self._value_of(name, inside, rest) if mark else self._fixed_value(name)
         if value is None and not mark:
-            value = self._variable(written.strip())
-        return [_Part("{{"), *inside, _Part("}}")] if value is None else [_Part(value, is_literal=False)]
+            value = self._template_value(written.strip())
+        if value is None:
+            self._note_unknown(written)
+            return [_Part("{{"), *inside, _Part("}}")]
+        return [_Part(value, is_literal=False)]
+
+    def _note_unknown(self, written: str) -> None:
+        """Record the name of a macro that is left unchanged because it is unknown."""
+        found, unknown = _NAME.match(written), self._macros.state.unknown
+        if found and len(unknown) < MAX_UNKNOWN and found[1].lower() not in _KNOWN and not self.is_limited:
+            unknown.setdefault(found[1], False)
 
     def _fixed_value(self, name: str) -> str | None:
-        now = self._macros.clock
-        match name:
-            case "char" | "user" | "bot":
-                return self._name(name)
-            case "original":
-                return self._original_text()
-            case "newline":
-                return "\n"
-            case "time":
-                return now().strftime("%H:%M")
-            case "date":
-                return f"{now():%B} {now().day}, {now().year}"
-        return None
+        if name == "user" or name in _CHARACTER:
+            return self._name(name)
+        if name in {"newline", "noop"}:
+            return "\n" if name == "newline" else ""
+        if name == "original" or name in self._macros.texts:
+            return self._limited(self._original if name == "original" else self._macros.texts[name])
+        if name in _LAST:
+            last = (turn.text for turn in reversed(self._turns) if turn.role in _LAST[name])
+            return self._limited(next(last, ""))
+        if name == "idle_duration":
+            return duration_text(self._macros.state.idle_s)
+        return time_text(name, self._macros.clock())
 
-    def _variable(self, name: str) -> str | None:
-        value = self._macros.variables.get(name)
-        self._inserted_variables += len(value or "")
-        if self._inserted_variables > MAX_VARIABLES:
+    def _template_value(self, name: str) -> str | None:
+        value = self._macros.template_values.get(name)
+        self._inserted_values += len(value or "")
+        if self._inserted_values > MAX_TEMPLATE_VALUES:
             self.is_limited = True
             return None
         return value
 
-    def _original_text(self) -> str | None:
-        self._inserted += len(self._original or "")
+    def _value_of(self, name: str, inside: list[_Part], rest: str) -> str | None:
+        """Return the value of a macro with arguments, which follow its name and a colon."""
+        if name == "reverse":
+            return rest[::-1]
+        if name in {"getvar", "setvar"} and rest.startswith(":"):
+            return self._variable(name, rest[1:])
+        return self._random_value(name, inside, rest.strip())
+
+    def _variable(self, macro: str, arguments: str) -> str | None:
+        """Return the value of a variable, or set it and return an empty string."""
+        variables = self._macros.state.variables
+        name, mark, value = arguments.partition("::")
+        name = name.strip()[:NAME_LENGTH]
+        if macro == "getvar":
+            return self._limited(variables.get(name, ""))
+        if not mark or (name not in variables and len(variables) == MAX_VARIABLES):
+            self.is_limited = self.is_limited or bool(mark)
+            return None
+        variables[name] = value[:MAX_VARIABLE]
+        return ""
+
+    def _limited(self, value: str | None) -> str | None:
+        """Return a value, or None if the values in this text have become too long."""
+        self._inserted += len(value or "")
         if self._inserted > MAX_ORIGINAL:
             self.is_limited = True
             return None
-        return self._original
+        return value
 
     def _name(self, macro: str) -> str:
         name = self._macros.user if macro.lower() == "user" else self._macros.char
         return name[:NAME_LENGTH]
 
     def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:
-        if name not in {"random", "pick", "roll"}:
+        if name not in _DRAWS:
             return None
         if self._draws == MAX_DRAWS:
             self.is_limited = True
@@ -210,6 +286,15 @@ class _Expansion:
     def _next_generator(self, moment: object) -> Random:
         self._draws += 1
         return Random(f"{self._place}/{self._draws}/{moment}")  # noqa: S311 - reproducible, not for security
+
+
+def unknown_macros(texts: Iterable[str]) -> list[str]:
+    """Return the names of the unknown macros in texts, at most MAX_UNKNOWN."""
+    macros = Macros("", "", texts=dict.fromkeys(TEXTS, ""))
+    with Deadline() as limit:
+        for text in texts:
+            macros.fill(text, deadline=limit)
+    return list(macros.state.unknown)
 
 
 def _joined(parts: list[_Part]) -> str:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
+from hermes_cli.messages import Role
 from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_table
 from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
@@ -57,6 +58,7 @@ _READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
     tuple[str, ...]: Value.texts,
     Logic: lambda value: value.one_of(Logic),
     Position: lambda value: value.one_of(Position),
+    Role: lambda value: value.one_of(Role),
 }
 
 
@@ -68,7 +70,7 @@ def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable
     }
 
 
-BOOK_FIELDS: Final[_Fields] = _fields(Lorebook)
+BOOK_FIELDS: Final[_Fields] = _fields(Lorebook) | {"share": lambda value: value.integer(0, 100)}
 ENTRY_FIELDS: Final[_Fields] = _fields(LoreEntry, "name", "keys", "content", "enabled", "constant") | {
     "order": _signed,
     "priority": _signed,

@@ -4,13 +4,14 @@
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas import template
-from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.macros import TEXTS, Macros
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.deadline import Deadline
 
@@ -28,6 +29,24 @@ _Fill = Callable[..., str]
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
+def macros_of(
+    persona: Persona,
+    user: str,
+    seed: int,
+    about_user: str,
+    deadline: Deadline,
+    *,
+    template_values: Mapping[str, str] | None = None,
+) -> Macros:
+    """Return the macros of a conversation with the persona, whose texts are themselves macros."""
+    macros = Macros(persona.called, user, seed, template_values=template_values or {})
+    if persona.verbatim:
+        return macros
+    texts = (about_user, persona.character, persona.personality, persona.scenario, persona.dialogue)
+    named = zip(TEXTS, texts, strict=True)
+    return replace(macros, texts={name: macros.fill(text, name, deadline=deadline) for name, text in named})
+
+
 def open_with(
     persona: Persona, macros: Macros, about_user: str = "", deadline: Deadline | None = None
 ) -> Opening:
@@ -37,7 +56,7 @@ def open_with(
     `about_user` is the user's own description, which is added only to a character's prompt.
     """
     deadline = deadline or Deadline()
-    if template.INPUT not in macros.variables:
+    if template.INPUT not in macros.template_values:
         persona = template.without_prompt(persona)
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings)

@@ -94,7 +94,7 @@ def user_turn(persona: Persona, macros: Macros, filled: Mapping[str, str]) -> st
     if not persona.prompt or persona.verbatim:
         return text
     deadline = Deadline()
-    prompt = replace(macros, variables=filled).fill(persona.prompt, "prompt", deadline=deadline)
+    prompt = replace(macros, template_values=filled).fill(persona.prompt, "prompt", deadline=deadline)
     if deadline.skipped:
         raise UsageError(f"the prompt of the persona '{persona.key}' has too many macros", "shorten it")
     return prompt if INPUT in names([persona.prompt]) or not text else f"{prompt}\n\n{text}"

@@ -12,10 +12,10 @@ LAST_TIME: Final = 253_370_764_800.0
 
 @dataclass(frozen=True, slots=True)
 class SavedSettings:
-    """The settings of a conversation: the user's name, the random seed, the user's note, and the summaries.
+    """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
-    path up to and including that message.
+    path up to and including that message. `lore_off` has the titles of the lore entries that are off.
     """
 
     user: str = ""
@@ -23,6 +23,7 @@ class SavedSettings:
     note: str = ""
     note_depth: int = 0
     summaries: tuple[tuple[int, str], ...] = ()
+    lore_off: tuple[str, ...] = ()
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""

@@ -201,6 +201,7 @@ def _settings(table: Value) -> SavedSettings:
         table.get("note").text(),
         table.get("note_depth").integer(),
         tuple((number.integer(), text.text()) for number, text in _pairs(table.get("summaries"))),
+        table.get("lore_off").texts(),
     )
 
 

@@ -1,11 +1,14 @@
 """Tests of which entries fire: keys and their logic, recursion, time, chance, and hostile keys."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from hermes_cli.chat.lore import ALWAYS, STICKY, LoreMatcher
+from hermes_cli.chat.lore import LoreMatcher
+from hermes_cli.chat.lore_scan import ALWAYS, STICKY
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
@@ -30,8 +33,17 @@ def fired(*entries: LoreEntry, texts: tuple[str, ...], **book: Any) -> dict[int,
         ("dragon", "A DRAGON!", {}, True),
         ("dragon", "A DRAGON!", {"case_sensitive": True}, False),
         ("Straße", "die STRASSE", {}, False),
-        ("cat", "a category", {}, True),
-        ("cat", "a category", {"whole_words": True}, False),
+        ("cat", "a category", {}, False),
+        ("cat", "a category", {"whole_words": False}, True),
+        ("Ki", "in the kitchen", {}, False),
+        ("Ki", "die Küche", {}, False),
+        ("Od", "Od! he said", {}, True),
+        ("k2", "k23", {}, False),
+        ("red dragon", "two red dragons", {}, True),
+        ("red dragon", "red dragonfly", {"whole_words": True}, True),
+        ("дракон", "два дракона", {}, True),
+        ("용", "용이 왔다", {}, True),
+        ("Ed", "白Ed龍", {}, True),
         ("cat", "a (cat)", {"whole_words": True}, True),
         ("red cat", "a red cat.", {"whole_words": True}, True),
         ("c++", "in C++ and", {}, True),
@@ -90,7 +102,8 @@ def test_the_text_of_a_fired_entry_can_fire_others() -> None:
     )
     matches = fired(*chain, texts=("the king",), recursive=True)
     assert matches == {0: "king", 1: "relic, in King", 3: "cursed, in Relic"}
-    assert fired(*chain, texts=("the king",)) == {0: "king"}
+    assert fired(*chain, texts=("the king",)) == matches  # the default of SillyTavern
+    assert fired(*chain, texts=("the king",), recursive=False) == {0: "king"}
     assert fired(chain[3], texts=("cursed",), recursive=True) == {}
     silent = LoreEntry("the relic", ("king",), recurses=False)
     assert fired(silent, chain[1], texts=("the king",), recursive=True) == {0: "king"}
@@ -183,7 +196,7 @@ def test_many_slow_regexes_are_disabled_together() -> None:
 
 def test_the_text_of_a_constant_entry_can_fire_others() -> None:
     """With recursion the text of a constant entry fires others."""
-    first = LoreEntry("Dragons live in the north.", constant=True, name="World")
+    first = LoreEntry("A dragon lives in the north.", constant=True, name="World")
     matches = fired(first, LoreEntry("x", ("dragon",)), texts=("hello",), recursive=True)
     assert matches == {1: "dragon, in World"}
 
@@ -195,3 +208,93 @@ def test_a_recursive_scan_of_many_entries_is_fast() -> None:
     began = time.process_time()
     assert len(fired(*entries, texts=("start",), recursive=True)) == 1000
     assert time.process_time() - began < 3
+
+
+def test_secondary_keys_are_searched_in_the_chat_and_the_fired_entries_together() -> None:
+    """In a recursion, the key may be in the chat and the secondary key in a fired entry, or the reverse."""
+    king = LoreEntry("The king wears a crown.", ("king",), name="King")
+    chat_then_lore = LoreEntry("x", ("throne",), secondary=("crown",))
+    lore_then_chat = LoreEntry("y", ("crown",), secondary=("throne",))
+    both = fired(king, chat_then_lore, lore_then_chat, texts=("the king on his throne",))
+    assert both == {0: "king", 1: "throne", 2: "crown, in King"}
+    assert fired(king, chat_then_lore, lore_then_chat, texts=("the king",)) == {0: "king"}
+    assert fired(king, LoreEntry("z", ("throne",), secondary=("sword",)), texts=("king, throne",)) == {
+        0: "king"
+    }
+
+
+def test_a_delayed_entry_fires_by_the_chat_in_a_round_of_recursion() -> None:
+    """An entry that is delayed until recursion fires by a key in the chat once another entry has fired."""
+    king, late = LoreEntry("He is old.", ("king",)), LoreEntry("x", ("throne",), only_recursion=True)
+    assert fired(king, late, texts=("king, throne",)) == {0: "king", 1: "throne"}
+    assert fired(king, late, texts=("throne",)) == {}
+    assert fired(replace(king, recurses=False), late, texts=("king, throne",)) == {0: "king"}
+    constant = LoreEntry("x", constant=True, only_recursion=True)
+    assert fired(king, constant, texts=("king",)) == {0: "king", 1: ALWAYS}
+
+
+def test_recursion_levels_follow_each_other() -> None:
+    """Entries of a later level are searched only after a round in which no other entry fires."""
+    first = LoreEntry("a", ("x",), only_recursion=True, recursion_level=1)
+    second = LoreEntry("b", ("x",), only_recursion=True, recursion_level=3)
+    start = LoreEntry("nothing", ("go",))
+    order = list(fired(second, first, start, texts=("go x",)))
+    assert order == [2, 1, 0]
+    assert fired(second, texts=("go x",)) == {}
+    assert list(fired(second, first, texts=("go x",))) == [0, 1]  # a level that is left starts a round
+
+
+def test_the_names_of_the_speakers_are_scanned() -> None:
+    """The names before the turns fire entries, unless the settings exclude them."""
+    book = Lorebook((LoreEntry("x", ("Ann",)), LoreEntry("y", ("/^Ed: /m",))))
+    assert LoreMatcher([book], MACROS).fires(turns("hello", "hi", "well"), {}) == {0: "Ann", 1: "/^Ed: /m"}
+    settings = LoreSettings(names=False)
+    assert LoreMatcher([book], MACROS, settings).fires(turns("hello", "hi", "well"), {}) == {}
+
+
+def test_macros_in_keys_are_expanded() -> None:
+    """Keys and secondary keys contain the names of the character and the user."""
+    entry = LoreEntry("x", ("{{user}}'s sword",), secondary=("/<char>|{{bot}}/",))
+    lore = LoreMatcher([Lorebook((entry,))], MACROS, LoreSettings(names=False))
+    assert lore.fires(turns("Ed has Ann's sword"), {}) == {0: "Ann's sword"}
+    assert lore.fires(turns("a sword"), {}) == {}
+
+
+def test_settings_apply_to_a_book_that_sets_nothing() -> None:
+    """An entry, a book and the settings have precedence in this order."""
+    settings = LoreSettings(scan_depth=1, whole_words=False, recursive=False)
+    cat, dog = LoreEntry("a dog", ("cat",)), LoreEntry("x", ("dog",))
+
+    def fires(book: Lorebook, *texts: str) -> list[int]:
+        return list(LoreMatcher([book], MACROS, settings).fires(turns(*texts), {}))
+
+    assert fires(Lorebook((cat, dog)), "a category") == [0]
+    assert fires(Lorebook((cat, dog), recursive=True), "a category") == [0, 1]
+    assert fires(Lorebook((cat,), whole_words=True), "a category") == []
+    assert fires(Lorebook((replace(cat, whole_words=False),), whole_words=True), "a category") == [0]
+    assert fires(Lorebook((cat,)), "cat", "no") == []
+    assert fires(Lorebook((cat,), scan_depth=2), "cat", "no") == [0]
+    assert fires(Lorebook((replace(cat, scan_depth=1),), scan_depth=2), "cat", "no") == []
+
+
+def test_an_entry_waits_for_the_answers_and_the_greeting_that_it_needs() -> None:
+    """An entry fires after as many answers as it needs, and only in a chat with its greeting."""
+    late = LoreEntry("x", ("a",), after_answers=2)
+    assert not fired(late, texts=("a", "b", "a"))
+    assert fired(late, texts=("a", "b", "a", "b", "a"))
+    constant = Lorebook((LoreEntry("x", constant=True, after_answers=1),))
+    assert LoreMatcher([constant], MACROS).always() == []
+    second = LoreMatcher([Lorebook((LoreEntry("x", ("a",), greeting=1),))], MACROS, greetings=["Hi", "Oh"])
+    assert [bool(second.fires(turns(start, "a"), {})) for start in ("Hi", "Oh", "?")] == [False, True, False]
+    assert not second.fires(turns("Oh"), {})  # said by the user
+
+
+def test_entries_of_other_characters_and_switched_off_ones_do_not_fire() -> None:
+    """An entry fires for its characters, and not if its title is switched off."""
+    mine, theirs = LoreEntry("x", ("a",), characters=("ed",)), LoreEntry("x", ("a",), characters=("Al",))
+    not_mine = LoreEntry("x", ("a",), except_characters=("Ed",))
+    assert list(fired(mine, theirs, not_mine, texts=("a",))) == [0]
+    lore = LoreMatcher(
+        [Lorebook((LoreEntry("x", ("a",), name="One"), LoreEntry("y", ("a",))))], MACROS, off={"One"}
+    )
+    assert list(lore.fires(turns("a"), {})) == [1]

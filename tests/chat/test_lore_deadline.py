@@ -15,13 +15,15 @@ from hermes_cli.chat.key_index import KeyIndex, ScannedText, fold
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 from hermes_cli.untrusted.deadline import EARLIER_TURN_S, Deadline
 
 MACROS = Macros("Ed", "Ann", 7)
-LETTERS = st.sampled_from("aAbBkK\u212asS\u017fß\u1e9eiI\u0130\u0131éÉ\u03a3\u03c3\u03c2_ -1龍")
+LATIN = set("aAbBkK\u212asS\u017fß\u1e9eiI\u0130\u0131éÉ_1")
+LETTERS = st.sampled_from([*sorted(LATIN), *"\u03a3\u03c3\u03c2 -龍"])
 
 
 class _Counter:
@@ -45,11 +47,15 @@ def words(count: int) -> list[str]:
 
 def simple_search(key: str, text: str, *, case: bool, whole: bool) -> bool:
     """Return whether a plain key occurs, by a search for this key alone."""
-    literal = regex.escape(key.strip(), literal_spaces=True)
-    literal = rf"(?<!\w){literal}(?!\w)" if whole else literal
-    return bool(key.strip()) and bool(
-        regex.search(literal, text, regex.V0 | (0 if case else regex.IGNORECASE))
+    word = key.strip()
+    pattern = regex.compile(
+        regex.escape(word, literal_spaces=True), regex.V0 | (0 if case else regex.IGNORECASE)
     )
+    for found in pattern.finditer(text, overlapped=True) if word else ():
+        around = text[max(0, found.start() - 1) : found.start()], text[found.end() : found.end() + 1]
+        if not whole or " " in word or not any(set(side) & LATIN for side in around):
+            return True
+    return False
 
 
 @given(
@@ -61,7 +67,8 @@ def test_the_index_fires_the_same_entries_as_a_search_for_each_key(
 ) -> None:
     """With any keys, case and whole words, the same entries fire as by a simple search for each key."""
     entries = [LoreEntry("x", (key,), case_sensitive=case, whole_words=whole) for key, case, whole in keys]
-    fires = LoreMatcher([Lorebook(tuple(entries))], MACROS).fires([Message(Role.USER, text)], {})
+    book = Lorebook(tuple(entries), recursive=False)
+    fires = LoreMatcher([book], MACROS, LoreSettings(names=False)).fires([Message(Role.USER, text)], {})
     expected = {
         number: key
         for number, (key, case, whole) in enumerate(keys)
@@ -84,7 +91,7 @@ def test_letters_that_differ_only_in_case_are_folded_to_the_same() -> None:
             assert fold(character) == fold(other), (character, other)
 
 
-def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
+def hostile(name: str) -> list[LoreEntry]:  # noqa: C901, PLR0911 - one for each name
     """Return the entries of a lorebook that is expensive to search."""
     match name:
         case "keys":
@@ -102,6 +109,20 @@ def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
         case "recursion that fires":
             sources = [LoreEntry("word " * 200, ("a",)) for _ in range(2000)]
             return sources + [LoreEntry("x", ("wor",)) for _ in range(2000)]
+        case "macros in keys":
+            keys = ["{{char}}<user>{{random:a,b}}" * 9 + str(n) for n in range(40_000)]
+            return [LoreEntry("x", tuple(keys[n * 4 : n * 4 + 4])) for n in range(9_999)]
+        case "recursion with secondary keys":
+            sources = [LoreEntry(f"w{n} " * 50, (f"w{n - 1}",)) for n in range(1, 40)]
+            waiting = [LoreEntry("x", ("word",), secondary=("y1", "y2", "/y+z/")) for _ in range(9_000)]
+            return [LoreEntry("w0", ("word",)), *sources, *waiting]
+        case "recursion levels":
+            return [
+                LoreEntry("word", ("word",), only_recursion=True, recursion_level=n) for n in range(1, 9_999)
+            ]
+        case "recursion to other characters":
+            names = tuple(f"name {n}" for n in range(100))
+            return [LoreEntry("word", ("word",), characters=names) for n in range(9_999)]
         case "scan depths":
             return [LoreEntry("x", ("zzz",), scan_depth=n) for n in range(9_999)]
     return [LoreEntry("x {{roll:999d9}}" * 100, constant=True) for _ in range(500)]
@@ -112,7 +133,8 @@ def hostile(name: str) -> list[LoreEntry]:  # noqa: PLR0911 - one for each name
     "name",
     [
         *("keys", "keys that begin alike", "whole words", "expressions", "scan depths", "constant"),
-        *("recursion", "recursion that fires"),
+        *("recursion", "recursion that fires", "macros in keys", "recursion with secondary keys"),
+        *("recursion levels", "recursion to other characters"),
     ],
 )
 def test_a_hostile_lorebook_is_searched_for_about_a_second(name: str) -> None:

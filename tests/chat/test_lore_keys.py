@@ -1,5 +1,8 @@
 """The size of a regular expression is limited before it is compiled."""
 
+import subprocess
+import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -95,3 +98,40 @@ def test_the_expressions_of_a_conversation_are_limited_in_total() -> None:
     assert set(lore.disabled_keys.values()) == {
         "the regular expressions of these books are too large in total"
     }
+
+
+LIMITED = """
+import resource
+import sys
+
+import regex
+
+from hermes_cli.chat.lore import LoreMatcher
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.personas.macros import Macros
+
+pages = int(open("/proc/self/statm").read().split()[0])
+most = pages * resource.getpagesize() + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+lore = LoreMatcher([Lorebook((LoreEntry("x", (sys.argv[1], "word")),))], Macros("", ""))
+print(lore.fires([Message(Role.USER, "ab" * 100_000 + " word")], {}))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the size of the process from /proc")
+@pytest.mark.parametrize(
+    "key",
+    [
+        "/(?:(?:(?:(?:a{99}){99}){99}){99})/",
+        "/(?:(?:(?:a{0,99}){0,99}){0,99}){0,99}c/",
+        "/(?P<x>(?:a|b|ab)*)(?P=x)*$/",
+        "/(a|(?1)b)*$/",
+    ],
+)
+def test_a_hostile_expression_needs_less_than_64_mib(key: str) -> None:
+    """In a process with 64 MiB more than it needs, the entry fires by its other key."""
+    result = subprocess.run(
+        [sys.executable, "-c", LIMITED, key], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (result.stdout, result.stderr) == ("{0: 'word'}\n", "")

@@ -168,7 +168,7 @@ def test_an_expired_sticky_entry_makes_room_for_a_new_one() -> None:
 
 def test_lore_of_a_dropped_turn_moves_to_a_later_turn() -> None:
     """An entry whose turn was dropped is placed once, at a later turn at which it still fires."""
-    book = Lorebook((LoreEntry("L" * 20, ("q",)),))
+    book = Lorebook((LoreEntry("L" * 20, ("/q/",)),))
     prompt = assembled(dialogue(12), 700, PromptSettings(books=(book,), overflow=Overflow.DROP))
     (active,) = prompt.active
     assert active.at >= prompt.first
@@ -178,7 +178,7 @@ def test_lore_of_a_dropped_turn_moves_to_a_later_turn() -> None:
 def test_notes_are_dropped_before_lore() -> None:
     """In a smaller window the note is left out first, then the lore."""
     prompt_settings = PromptSettings(
-        books=(Lorebook((LoreEntry("L" * 40, ("q",)),)),), note=Note("N" * 60), overflow=Overflow.DROP
+        books=(Lorebook((LoreEntry("L" * 40, ("/q/",)),)),), note=Note("N" * 60), overflow=Overflow.DROP
     )
     assert {"L" * 40, "N" * 60} <= set(texts(assembled(dialogue(1), 500, prompt_settings)))
     middle = set(texts(assembled(dialogue(1), 250, prompt_settings)))
@@ -246,6 +246,9 @@ entries = st.lists(
         sticky=st.integers(0, 2),
         cooldown=st.integers(0, 2),
         delay=st.integers(0, 3),
+        role=st.sampled_from([Role.SYSTEM, USER, ASSISTANT]),
+        only_recursion=st.booleans(),
+        recursion_level=st.integers(1, 3),
         ignores_budget=st.booleans(),
     ),
     max_size=5,
@@ -254,7 +257,10 @@ prompt_settings = st.builds(
     PromptSettings,
     books=st.lists(
         st.builds(
-            Lorebook, entries.map(tuple), recursive=st.booleans(), token_budget=st.sampled_from([None, 60])
+            Lorebook,
+            entries.map(tuple),
+            recursive=st.none() | st.booleans(),
+            token_budget=st.sampled_from([None, 60]),
         ),
         max_size=2,
     ).map(tuple),

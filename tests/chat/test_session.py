@@ -1,5 +1,6 @@
 """Tests of the turns that a session keeps after an exchange, however it ends."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role, TurnIds
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import Note
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
@@ -338,3 +340,52 @@ def test_an_engine_without_a_thread_is_not_prefilled() -> None:
     engine = PrefillRecorder(["One."])
     Session(engine, SYSTEM, LayeredOptions()).prefill_ahead()
     assert engine.prefilled == []
+
+
+def character_session(*answers: str) -> Session:
+    """Return a session with a character, in which the user's turns have macros."""
+    macros = Macros("Ed", "Ann", 7)
+    settings = PromptSettings(macros, fills_turns=True)
+    return Session(ScriptedEngine(answers, 2000), SYSTEM, LayeredOptions(), None, settings)
+
+
+def test_macros_in_the_users_turn_are_filled_in_once() -> None:
+    """The turn is kept with the result of the dice, and a remark has it. A new turn rolls them again."""
+    session = character_session("A", "B", "C")
+    send(session, "I, {{user}}, roll {{roll:d999999}}.")
+    sent = session.conversation.messages[1].text
+    assert re.fullmatch(r"I, Ann, roll \d+\.", sent)
+    assert session.remarks == [f"Filled in the macros: {sent}"]
+    session.undo()
+    send(session, "I, {{user}}, roll {{roll:d999999}}.")
+    assert session.conversation.messages[1].text != sent
+    list(session.edit(1, "{{lastCharMessage}}{{char}}", Cancel()))
+    assert turns_of(session)[0] == ("user", "BEd")
+
+
+def test_macros_in_the_turns_of_an_assistants_user_are_text() -> None:
+    """Without a character, and in files, braces are ordinary text."""
+    session = new_session("A")
+    send(session, "{{user}} <user>")
+    assert turns_of(session)[0] == ("user", "{{user}} <user>")
+    session = character_session("A")
+    list(session.send("{{user}}", Cancel(), files=["template.html"]))
+    assert turns_of(session)[0] == ("user", "{{user}}")
+
+
+def test_unknown_macros_are_reported_once() -> None:
+    """The first turn reports the unknown macros of a character."""
+    session = character_session("A", "B")
+    send(session, "{{banned}} {{calc::1}}")
+    send(session, "{{banned}}")
+    assert session.remarks == ["Unknown macros are left in the text: {{banned}}, {{calc}}"]
+
+
+def test_the_idle_duration_is_the_time_between_the_users_turns() -> None:
+    """`{{idle_duration}}` in a lore entry is the time since the user's previous turn."""
+    book = Lorebook((LoreEntry("{{idle_duration}}", ("now",)),))
+    session = character_session()
+    session.set_prompt_settings(replace(session.prompt_settings, books=(book,)))
+    session.tree.append(Message(Role.USER, "then"), created=1000.0)
+    session.tree.append(Message(Role.USER, "now"), created=1000.0 + 3 * 86_400)
+    assert [active.text for active in session.assembled().active] == ["3 days"]

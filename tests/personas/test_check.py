@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.check import Scale, book_findings, estimate, findings, never_fires_reason, parts
 from hermes_cli.personas.loader import Worlds
@@ -17,7 +18,7 @@ START = Opening("You are Sera.", (Message(Role.USER, "Who?"), Message(Role.ASSIS
 
 def scale(invalid_keys: dict[str, str]) -> Scale:
     """Return a scale of 1,000 tokens, one a character, on which these keys are invalid."""
-    return Scale(1000, 250, len, lambda key: invalid_keys.get(key, ""))
+    return Scale(1000, LoreSettings(), len, lambda key: invalid_keys.get(key, ""))
 
 
 SCALE = scale({"/(/": "it is not a regular expression"})
@@ -44,7 +45,11 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
         (LoreEntry("text", ("/(/",)), "none of its keys is valid"),
         (LoreEntry("text", ("key",), secondary=("/(/",)), "none of its secondary keys is valid"),
         (LoreEntry("x" * 251, ("key",)), "it has 251 tokens, and the budget is 250"),
-        (LoreEntry("x" * 251, constant=True), "it has 251 tokens, and the budget is 250"),
+        (LoreEntry("x" * 501, constant=True), "it has 501 tokens, and the budget is 500"),
+        (
+            LoreEntry("text", constant=True, only_recursion=True),
+            "only other entries can fire it, and no lorebook is recursive",
+        ),
         (
             LoreEntry("text", ("key",), only_recursion=True),
             "only other entries can fire it, and no lorebook is recursive",
@@ -55,7 +60,7 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
 )
 def test_the_reason_why_an_entry_never_fires_is_returned(entry: LoreEntry, reason: str) -> None:
     """The reason why an entry never fires is returned, or nothing if it can fire."""
-    book = Lorebook((entry,))
+    book = Lorebook((entry,), recursive=False)
     assert never_fires_reason(entry, book, [book], SCALE) == reason
 
 
@@ -160,3 +165,11 @@ def test_the_parts_are_the_texts_of_the_prompt() -> None:
 def test_the_estimate_is_one_token_for_every_four_bytes(text: str, tokens: int) -> None:
     """The estimate is one token for every four bytes, rounded up."""
     assert estimate(text) == tokens
+
+
+def test_constant_entries_without_room_are_reported_and_not_counted_as_fixed() -> None:
+    """Constant entries that the prompt has no room for are one finding; the prompt is not too long."""
+    book = Lorebook((LoreEntry("a" * 400, constant=True), LoreEntry("b" * 9000, constant=True)))
+    (too_large, finding) = sorted(findings(SERA, START, Worlds((book,)), SCALE, {1}), key=len)
+    assert too_large.endswith("never fires: it has 9,000 tokens, and the budget is 500")
+    assert "1 constant lore entry with 9,000 tokens do not fit and are left out" in finding

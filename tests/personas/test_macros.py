@@ -8,7 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.personas.macros import MAX_DICE, MAX_DRAWS, MAX_MARKS, MAX_ORIGINAL, NAME_LENGTH, Macros
+from hermes_cli.messages import Message, Role
+from hermes_cli.personas.macro_times import duration_text
+from hermes_cli.personas.macros import (
+    MAX_DICE,
+    MAX_DRAWS,
+    MAX_MARKS,
+    MAX_ORIGINAL,
+    MAX_UNKNOWN,
+    MAX_VARIABLE,
+    MAX_VARIABLES,
+    NAME_LENGTH,
+    Macros,
+    unknown_macros,
+)
 from hermes_cli.untrusted.deadline import Deadline
 
 
@@ -31,8 +44,14 @@ ED = Macros("Ed", "Winry", 1, clock)
         ("\n{{trim}}{{trim}}\n", ""),
         ("a{{// not for {{char}}, ever }}b{{comment: x}}{{hidden_key:y}}", "ab"),
         ("{{time}} on {{date}}", "15:04 on March 7, 2026"),
-        ("{{original}} {{setvar::a::b}} {{}}", "{{original}} {{setvar::a::b}} {{}}"),
+        ("{{original}} {{setvar::a}} {{}}", "{{original}} {{setvar::a}} {{}}"),
         ("{{roll:d1}} {{roll: 1}} {{roll:3d1+4}} {{roll::2d1-3}}", "1 1 7 -1"),
+        ("{{roll d1}} {{roll 3d1+4}}", "1 7"),
+        ("{{isotime}} {{isodate}} {{weekday}}", "15:04 2026-03-07 Saturday"),
+        ("{{time_UTC+2}} {{time_UTC-5}} {{time_utc+99}}", "17:04 10:04 {{time_utc+99}}"),
+        ("a{{noop}}b {{reverse:abc}} {{reverse:{{char}}}}", "ab cba dE"),
+        ("{{group}} <CHARIFNOTGROUP>", "Ed Ed"),
+        ("{{lastMessage}}{{lastUserMessage}}{{idle_duration}}", "just now"),
         ("{{roll:0d6}} {{roll:d0}} {{roll:x}}", "{{roll:0d6}} {{roll:d0}} {{roll:x}}"),
         ("{{random:only}} {{pick::only}} {{random::{{char}}}}", "only only Ed"),
         (r"{{random:a\, b}}", "a, b"),
@@ -145,3 +164,62 @@ def test_macros_are_unchanged_after_the_deadline() -> None:
     assert ED.fill("{{char}}", deadline=deadline) == "{{char}}"
     assert ED.fill("no macro", deadline=deadline) == "no macro"
     assert deadline.report == "macros: not all were filled in within -1 s"
+
+
+def test_the_last_messages_are_inserted() -> None:
+    """The last message, and the last ones of each speaker, are inserted without expanding their macros."""
+    turns = [Message(Role.ASSISTANT, "Hi {{user}}"), Message(Role.USER, "one"), Message(Role.USER, "two")]
+    text = "{{lastMessage}}, {{lastUserMessage}}, {{lastCharMessage}}"
+    assert ED.fill(text, turns=turns) == "two, two, Hi {{user}}"
+
+
+def test_texts_of_the_persona_are_macros() -> None:
+    """The names of texts are macros; without a text they are unknown."""
+    macros = Macros("Ed", "Ann", texts={"scenario": "A {{char}}.", "mesexamples": ""})
+    assert macros.fill("{{scenario}}|{{mesExamples}}|{{persona}}") == "A {{char}}.||{{persona}}"
+
+
+def test_a_variable_is_set_and_read() -> None:
+    """A variable that one text sets is read in another one. It is limited in length and number."""
+    macros = Macros("Ed", "Ann")
+    assert macros.fill("{{getvar::mood}}{{setvar::mood::{{char}} is grim}}") == ""
+    assert macros.fill("{{getvar:: mood }}") == "Ed is grim"
+    assert Macros("Ed", "Ann").fill("{{getvar::mood}}") == ""
+    macros.fill("{{setvar::long::" + "x" * (MAX_VARIABLE + 5) + "}}")
+    assert len(macros.fill("{{getvar::long}}")) == MAX_VARIABLE
+    deadline = Deadline()
+    macros.fill("".join(f"{{{{setvar::v{n}::x}}}}" for n in range(MAX_VARIABLES)), deadline=deadline)
+    assert "too many" in deadline.report
+    assert len(macros.state.variables) == MAX_VARIABLES
+
+
+def test_unknown_macros_are_reported_by_name() -> None:
+    """An unknown macro is reported; other braces, and known macros with wrong arguments, are not."""
+    texts = [
+        '{{banned "x"}} {{char}} {{ calc::1+1 }}',
+        "{{}} {{ }} {{? }} {{roll:x}} {{original}} {{scenario}}",
+    ]
+    assert unknown_macros(texts) == ["banned", "calc"]
+    assert len(unknown_macros([f"{{{{m{n}}}}}" for n in range(99)])) == MAX_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "just now"),
+        (44, "a few seconds"),
+        (60, "a minute"),
+        (300, "5 minutes"),
+        (3600, "an hour"),
+        (7200, "2 hours"),
+        (86_400, "a day"),
+        (5 * 86_400, "5 days"),
+        (30 * 86_400, "a month"),
+        (90 * 86_400, "3 months"),
+        (365 * 86_400, "a year"),
+        (1000 * 86_400, "3 years"),
+    ],
+)
+def test_a_duration_is_in_words(seconds: float | None, text: str) -> None:
+    """A duration has one unit."""
+    assert duration_text(seconds) == text

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.chat.lore import LoreMatcher
+from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.check import Scale, book_findings, estimate, findings
 from hermes_cli.personas.loader import Worlds, find, list_all, shipped_dir
@@ -44,7 +45,7 @@ def lore_of(key: str) -> tuple[Lorebook, LoreMatcher]:
     """Return a shipped persona's own book, and its lore for a chat."""
     persona = shipped(key)
     assert persona.lorebook is not None
-    return persona.lorebook, LoreMatcher([persona.lorebook], Macros(persona.called, "Winry"))
+    return persona.lorebook, LoreMatcher([persona.lorebook], Macros(persona.called, "Ann"))
 
 
 def test_prompts_of_the_model_card_are_the_same_word_for_word() -> None:
@@ -87,7 +88,7 @@ def test_a_shipped_persona_has_no_findings(key: str) -> None:
     persona = shipped(key)
     worlds = Worlds((persona.lorebook,) if persona.lorebook else ())
     for window in (WINDOW, WINDOW // 2):
-        scale = Scale(window, window // 4, estimate, lambda _key: "")
+        scale = Scale(window, LoreSettings(), estimate, lambda _key: "")
         assert findings(persona, open_persona(key), worlds, scale) == []
 
 
@@ -149,5 +150,5 @@ def test_no_two_entries_have_the_same_title() -> None:
     book, lore = lore_of("edward-elric")
     titles = [entry.title for entry in book.entries]
     assert all(title != other for title, other in itertools.combinations(titles, 2))
-    scale = Scale(WINDOW, WINDOW // 4, estimate, lambda key: lore.disabled_keys.get(key, ""))
+    scale = Scale(WINDOW, LoreSettings(), estimate, lambda key: lore.disabled_keys.get(key, ""))
     assert book_findings(book, [book], scale) == []

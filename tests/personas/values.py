@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from hypothesis import strategies as st
 
+from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 
@@ -35,6 +36,7 @@ entries = st.builds(
     priority=st.integers(-(10**9), 10**9),
     position=st.sampled_from(Position),
     depth=numbers,
+    role=st.sampled_from(Role),
     case_sensitive=st.none() | flags,
     whole_words=st.none() | flags,
     scan_depth=st.none() | numbers,
@@ -42,9 +44,14 @@ entries = st.builds(
     sticky=numbers,
     cooldown=numbers,
     delay=numbers,
+    after_answers=numbers,
+    greeting=st.none() | numbers,
     recursable=flags,
     recurses=flags,
     only_recursion=flags,
+    recursion_level=numbers,
+    characters=st.lists(filled, max_size=2).map(tuple),
+    except_characters=st.lists(filled, max_size=2).map(tuple),
     ignores_budget=flags,
 )
 lorebooks = st.builds(
@@ -54,7 +61,9 @@ lorebooks = st.builds(
     description=optional,
     scan_depth=st.none() | numbers,
     token_budget=st.none() | st.integers(0, 10**9),
-    recursive=flags,
+    recursive=st.none() | flags,
+    whole_words=st.none() | flags,
+    share=st.none() | st.integers(0, 100),
     source=st.just(SOURCE),
 )
 options = st.fixed_dictionaries(

@@ -1,8 +1,8 @@
 """Reads and writes the lorebook in a character card, `character_book`.
 
-Sources: the Character Card V2 and V3 specifications, and, for an entry's `extensions`, SillyTavern. When a
-lorebook is written, only changed fields of the original are replaced: old and new entries are matched, and
-unknown keys are preserved.
+Sources: the Character Card V2 and V3 specifications, and, for an entry's `extensions`, SillyTavern. Fields
+that neither has are in `extensions.hermes`. When a lorebook is written, only changed fields of the original
+are replaced: old and new entries are matched, and unknown keys are preserved.
 """
 
 from collections import defaultdict
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
+from hermes_cli.lore_settings import LoreSettings
+from hermes_cli.messages import Role
 from hermes_cli.personas.formats import decorators
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
@@ -27,8 +29,15 @@ _BEFORE, _AFTER, _NOTE_TOP, _NOTE_BOTTOM, _AT_DEPTH, _EXAMPLES_TOP, _EXAMPLES_BO
 """SillyTavern's values of an entry's position."""
 _POSITIONS: Final = {Position.BEFORE: _BEFORE, Position.AFTER: _AFTER, Position.DEPTH: _AT_DEPTH}
 _SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
-_UNUSED: Final = ("group", "vectorized", "triggers", "character_filter")
+_ROLES: Final = (Role.SYSTEM, Role.USER, Role.ASSISTANT)
+"""The role for each value of SillyTavern's `role`."""
+MATCH_FLAGS: Final = (
+    *("match_persona_description", "match_character_description", "match_character_personality"),
+    *("match_character_depth_prompt", "match_scenario", "match_creator_notes"),
+)
+_UNUSED: Final = ("group", "vectorized", "triggers", "automation_id", *MATCH_FLAGS)
 """Keys of SillyTavern's entries for features that hermes does not support."""
+_OWN: Final = "hermes"
 
 _Table = dict[str, Any]
 _Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
@@ -52,10 +61,19 @@ def text_or_empty(value: Value) -> str:
 _BOOK_FIELDS: Final[_Fields] = {
     "name": ("name", Value.line),
     "description": ("description", text_or_empty),
+}
+_SETTING_FIELDS: Final[_Fields] = {
     "scan_depth": ("scan_depth", _count_or_none),
     "token_budget": ("token_budget", _count_or_none),
-    "recursive": ("recursive_scanning", Value.boolean),
+    "recursive": ("recursive_scanning", Value.boolean_or_none),
 }
+"""Settings in the specification. SillyTavern ignores them, and so does hermes unless hermes wrote them."""
+_OWN_SETTINGS: Final[_Fields] = {
+    **{name: (name, read) for name, (_, read) in _SETTING_FIELDS.items()},
+    "whole_words": ("whole_words", Value.boolean_or_none),
+    "share": ("share", lambda value: value.integer_or_none(0, 100)),
+}
+"""A lorebook's settings in `extensions.hermes`."""
 _ENTRY_FIELDS: Final[_Fields] = {
     "enabled": ("enabled", lambda value: value.boolean(default=True)),
     "constant": ("constant", Value.boolean),
@@ -68,15 +86,40 @@ _EXTENSION_FIELDS: Final[_Fields] = {
     "sticky": ("sticky", _count),
     "cooldown": ("cooldown", _count),
     "delay": ("delay", _count),
-    "only_recursion": ("delay_until_recursion", Value.boolean),
     "ignores_budget": ("ignore_budget", Value.boolean),
 }
+_OWN_FIELDS: Final[_Fields] = {
+    "after_answers": ("after_answers", _count),
+    "greeting": ("greeting", _count_or_none),
+    "recursion_level": ("recursion_level", lambda value: value.integer(0, MAX_NUMBER, 1)),
+    "characters": ("characters", Value.texts),
+    "except_characters": ("except_characters", Value.texts),
+}
+"""An entry's fields in `extensions.hermes`."""
 
 
 def read(book: Value, source: Path, remarks: Remarks) -> Lorebook:
     """Return a card's lorebook. Raises PersonaError if it has too many entries."""
     entries = tuple(_entry(raw, remarks) for raw in raw_entries(book, source))
-    return Lorebook(entries, **_read_fields(book, _BOOK_FIELDS))
+    own = book.get("extensions").table().get(_OWN).table()
+    if not own.value:
+        _remark_settings(book, remarks)
+    return Lorebook(entries, **_read_fields(book, _BOOK_FIELDS), **_read_fields(own, _OWN_SETTINGS))
+
+
+def _remark_settings(book: Value, remarks: Remarks) -> None:
+    """Add a remark about the settings that hermes ignores, unless they are its defaults."""
+    defaults = LoreSettings()
+    ignored = [
+        f"{key} {str(value).lower()}"
+        for name, (key, read_value) in _SETTING_FIELDS.items()
+        if (value := read_value(book.get(key))) not in {None, getattr(defaults, name, None)}
+    ]
+    if ignored:
+        remarks.add(
+            f"the lorebook's settings are not used, as in SillyTavern: {', '.join(ignored)}; "
+            "a table [lorebook] in the imported file sets them"
+        )
 
 
 def raw_entries(book: Value, source: Path) -> list[_Table]:
@@ -102,6 +145,7 @@ def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
         values["priority"] = values["order"]
     position, depth, is_placed = _position(table, extensions, remarks)
     values["enabled"] = values["enabled"] and is_placed
+    values |= _conditions(extensions, remarks)
     keys, secondary = _keys(table, extensions)
     for key in _UNUSED:
         if extensions.get(key).value:
@@ -120,6 +164,7 @@ def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
         logic=_LOGICS[extensions.get("selectiveLogic").integer(0, len(_LOGICS) - 1)],
         position=position,
         depth=depth,
+        role=_ROLES[extensions.get("role").integer(0, len(_ROLES) - 1)],
         case_sensitive=case_sensitive,
         probability=probability if is_random else 100.0,
         recursable=not extensions.get("exclude_recursion").boolean(),
@@ -127,6 +172,25 @@ def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
     )
     decorated = decorators.split(entry.content)
     return decorators.apply(entry, decorated, remarks) if decorated.known or decorated.unknown else entry
+
+
+def _conditions(extensions: Value, remarks: Remarks) -> _Table:
+    """Return the fields about recursion levels, greetings, answers and characters."""
+    values = _read_fields(extensions.get(_OWN).table(), _OWN_FIELDS)
+    delay = extensions.get("delay_until_recursion")
+    if isinstance(delay.value, int) and not isinstance(delay.value, bool):  # a level, from SillyTavern
+        level = delay.integer(0, MAX_NUMBER)
+        values |= {"only_recursion": level > 0, "recursion_level": level or 1}
+    else:
+        values["only_recursion"] = delay.boolean()
+    filters = extensions.get("character_filter")
+    if isinstance(filters.value, dict):
+        names = filters.get("names").texts()
+        key = "except_characters" if filters.get("isExclude").boolean() else "characters"
+        values |= {key: names} if names else {}
+        if filters.get("tags").value:
+            remarks.add("entries are limited to characters with a tag; hermes uses them for all characters")
+    return values
 
 
 def is_pattern(key: str) -> bool:
@@ -164,7 +228,10 @@ def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Positi
     if position is None:
         is_before = table.value.get("position") == "before_char"
         return (Position.BEFORE if is_before else Position.AFTER), depth, True
+    if position in {_EXAMPLES_TOP, _EXAMPLES_BOTTOM}:
+        remarks.add("entries around the examples are placed after the character's description")
     if position in {_NOTE_TOP, _NOTE_BOTTOM}:
+        remarks.add(f"entries around the author's note are placed {_DEFAULT_DEPTH} turns from the end")
         return Position.DEPTH, _DEFAULT_DEPTH, True
     if position == _AT_DEPTH:
         return Position.DEPTH, depth, True
@@ -185,12 +252,31 @@ def write(raw: Any, new: Lorebook, source: Path) -> _Table:
         value = getattr(new, attribute)
         if value != getattr(old, attribute):
             result[key] = value
-            if value is None:
-                del result[key]
     if new.entries != old.entries or "entries" not in result:
         result["entries"] = _written_entries(raw_entries(table, source), old.entries, new.entries)
     result.setdefault("extensions", {})
+    _write_settings(result, old, new)
     return result
+
+
+def _write_settings(result: _Table, old: Lorebook, new: Lorebook) -> None:
+    """Write the settings, if they have changed, for hermes and for programs that follow the specification."""
+    if all(getattr(old, name) == getattr(new, name) for name in _OWN_SETTINGS):
+        return
+    own = {name: value for name in _OWN_SETTINGS if (value := getattr(new, name)) is not None}
+    for name, (key, _) in _SETTING_FIELDS.items():
+        if name in own:
+            result[key] = own[name]
+        else:
+            result.pop(key, None)
+    extensions = result["extensions"] if isinstance(result["extensions"], dict) else {}
+    result["extensions"] = _with_own(extensions, own)
+
+
+def _with_own(extensions: _Table, own: _Table) -> _Table:
+    """Return `extensions` with these fields of hermes', and without the key if there are none."""
+    others = {key: value for key, value in extensions.items() if key != _OWN}
+    return others | ({_OWN: own} if own else {})
 
 
 def _written_entries(
@@ -255,9 +341,20 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
     for table, fields in ((result, _ENTRY_FIELDS), (extensions, _EXTENSION_FIELDS)):
         table.update({key: getattr(new, name) for name, (key, _) in fields.items() if is_changed(name)})
     _write_combined_fields(result, extensions, new, is_changed)
+    if is_changed(*_OWN_FIELDS, "only_recursion"):
+        defaults = LoreEntry("")
+        own = {
+            name: value for name in _OWN_FIELDS if (value := getattr(new, name)) != getattr(defaults, name)
+        }
+        extensions = _with_own(extensions, {key: _plain(value) for key, value in own.items()})
+        extensions.pop("character_filter", None)
     if extensions or "extensions" in raw:
         result["extensions"] = extensions
     return result
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _write_combined_fields(
@@ -278,6 +375,11 @@ def _write_combined_fields(
         result["case_sensitive"] = extensions["case_sensitive"] = new.case_sensitive
     if is_changed("probability"):
         extensions |= {"probability": new.probability, "useProbability": True}
+    if is_changed("role"):
+        extensions["role"] = _ROLES.index(new.role)
+    if is_changed("only_recursion", "recursion_level"):
+        level = new.recursion_level if new.recursion_level > 1 else True
+        extensions["delay_until_recursion"] = new.only_recursion and level
     if is_changed("recursable", "recurses"):
         extensions |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
 

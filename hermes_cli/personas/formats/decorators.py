@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from hermes_cli.messages import Role
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 
@@ -15,13 +16,17 @@ MOST: Final = 25
 FOREVER: Final = 1_000_000
 ATTRIBUTES: Final = (
     *("position", "depth", "scan_depth", "constant", "enabled", "secondary", "logic", "sticky", "cooldown"),
+    *("after_answers", "greeting", "role"),
 )
 """The attributes of a LoreEntry that decorators can set."""
 _MARK: Final = "@@"
 _FALLBACK: Final = "@@@"
 _MAX_NUMBER: Final = 1_000
 """The maximum of the numbers in decorators, which are depths in messages."""
-_POSITIONS: Final = {"before_desc": Position.BEFORE, "after_desc": Position.AFTER}
+_POSITIONS: Final = {
+    "before_desc": Position.BEFORE,
+    **dict.fromkeys(("after_desc", "personality", "scenario"), Position.AFTER),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ def apply(entry: LoreEntry, decorated: Decorated, remarks: Remarks) -> LoreEntry
         entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.known.keys()
     ):
         remarks.add("an entry has several kinds of secondary keys; only those of its decorator are used")
+    if decorated.known.get("position") in {"personality", "scenario"}:
+        remarks.add("entries at the personality or the scenario are placed after the character's description")
     for name in {line[:30].partition(" ")[0]: None for line in decorated.unknown}:
         remarks.add(f"the decorator {name} is left out")
     return replace(entry, **changes)
@@ -90,6 +97,10 @@ def _position(value: str) -> dict[str, Any] | None:
     return {"position": _POSITIONS[value]} if value in _POSITIONS else None
 
 
+def _role(value: str) -> dict[str, Any] | None:
+    return {"role": Role(value)} if value in list(Role) else None
+
+
 def _keys(logic: Logic) -> Callable[[str], dict[str, Any] | None]:
     def read(value: str) -> dict[str, Any] | None:
         keys = tuple(key.strip() for key in value.split(",") if key.strip())
@@ -104,6 +115,9 @@ _KNOWN: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "scan_depth": _integer(lambda n: {"scan_depth": n}),
     "depth": _integer(lambda n: {"position": Position.DEPTH, "depth": n}),
     "position": _position,
+    "role": _role,
+    "activate_only_after": _integer(lambda n: {"after_answers": n}),
+    "is_greeting": _integer(lambda n: {"greeting": n}),
     "keep_activate_after_match": _constant(sticky=FOREVER),
     "dont_activate_after_match": _constant(cooldown=FOREVER),
     "dont_activate": _constant(enabled=False),

@@ -13,6 +13,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, png, world
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.personas.macros import unknown_macros
 from hermes_cli.personas.persona import Persona
 from hermes_cli.personas.template import without_prompt
 from hermes_cli.untrusted import yaml_parser
@@ -49,6 +50,9 @@ def read(data: bytes, source: Path) -> ImportResult:
     invisible, direction = hidden_characters.count(_texts(result))
     if invisible or direction:
         remarks.add(f"its texts have {invisible:,} invisible and {direction:,} direction-changing characters")
+    if unknown := sorted(unknown_macros(_texts(result))):
+        names = ", ".join(f"{{{{{name}}}}}" for name in unknown)
+        remarks.add(f"unknown macros are left in the texts: {names}")
     if isinstance(result, Lorebook):
         return ImportResult(content.kind, None, result, remarks.summary())
     persona = replace(result, source=source, original=source, kind=content.kind)

@@ -28,6 +28,7 @@ _EXTENSION_KEYS: Final = (
     *("position", "depth", "probability", "exclude_recursion", "prevent_recursion", "delay_until_recursion"),
     *("scan_depth", "case_sensitive", "match_whole_words", "sticky", "cooldown", "delay"),
     *("group", "vectorized", "triggers", "ignore_budget", "selectiveLogic", "useProbability"),
+    *("role", "automation_id", "character_filter", *book.MATCH_FLAGS),
 )
 """Keys of an entry's `extensions` in a card. A world file has the same keys in camel case."""
 
@@ -55,9 +56,6 @@ def _card_entry(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
     names = {key: _camel_case(key) for key in _EXTENSION_KEYS}
     extensions = {key: raw[name] for key, name in names.items() if name in raw}
-    filters = raw.get("characterFilter")
-    if isinstance(filters, dict) and (filters.get("names") or filters.get("tags")):
-        extensions["character_filter"] = True
     result = {card_key: raw[key] for key, card_key in _ENTRY_KEYS.items() if key in raw}
     is_disabled = Value(raw, Remarks()).get("disable").boolean()
     return result | {"enabled": not is_disabled, "extensions": extensions}

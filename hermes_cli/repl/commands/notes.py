@@ -27,6 +27,7 @@ def note(state: ReplState, argument: str) -> None:
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     added = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
+    added = replace(added, text=session.filled(added.text))
     session.set_prompt_settings(replace(session.prompt_settings, note=added))
     where = f"{pluralize(added.depth, 'turn')} from the end of" if added.depth else "after your last turn in"
     state.notice(f"The note is inserted {where} every prompt; /note - removes it.")

@@ -1,12 +1,15 @@
 """The entries of a card's lorebook: keys, positions and SillyTavern's extensions."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats import book
-from hermes_cli.personas.lorebook import Logic, Position
-from tests.personas.formats.cards import entry, error_text, read_persona, remarks, to_json, v2
+from hermes_cli.personas.formats import book, registry
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
+from hermes_cli.personas.persona import Persona
+from tests.personas.formats.cards import CARD, entry, error_text, read_persona, remarks, to_json, v2
 
 
 @pytest.mark.parametrize(
@@ -159,3 +162,27 @@ def test_an_empty_book_gives_no_lorebook() -> None:
     """A persona has no lorebook if that of its card is empty."""
     empty = {"name": " ", "description": "", "extensions": {}, "entries": []}
     assert read_persona(to_json(v2(character_book=empty))).lorebook is None
+
+
+def test_the_settings_of_a_book_are_ignored_with_one_remark() -> None:
+    """SillyTavern ignores the settings of a card's book, and so does hermes, with a remark."""
+    settings = {"scan_depth": 50, "token_budget": 500, "recursive_scanning": False}
+    document = v2(character_book={"name": "b", "entries": [{"keys": ["a"], "content": "b"}], **settings})
+    lorebook = read_persona(to_json(document)).lorebook
+    assert lorebook is not None
+    assert (lorebook.scan_depth, lorebook.token_budget, lorebook.recursive) == (None, None, None)
+    expected = "not used, as in SillyTavern: scan_depth 50, token_budget 500, recursive_scanning false"
+    assert remarks(document).count(expected) == 1
+    defaults = v2(character_book={"entries": [], "scan_depth": 2, "recursive_scanning": True})
+    assert "lorebook" not in remarks(defaults)
+
+
+def test_the_settings_that_hermes_wrote_are_read_again() -> None:
+    """The settings of a persona that is exported as a card are used, and other programs see them too."""
+    book = Lorebook((LoreEntry("b", ("a",), priority=100),), scan_depth=5, share=40, whole_words=False)
+    data = registry.write(Persona("Ada", "", CARD, lorebook=book), "v2", None)
+    assert json.loads(data)["data"]["character_book"]["scan_depth"] == 5
+    assert read_persona(data).lorebook == book
+    changed = registry.write(Persona("Ada", "", CARD, lorebook=replace(book, scan_depth=None)), "v2", data)
+    assert "scan_depth" not in json.loads(changed)["data"]["character_book"]
+    assert read_persona(changed).lorebook == replace(book, scan_depth=None)

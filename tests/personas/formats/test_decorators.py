@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hermes_cli.messages import Role
 from hermes_cli.personas.formats import decorators, registry
 from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
 from tests.personas.formats.cards import entry, read_persona, remarks, to_json, v2
@@ -27,6 +28,11 @@ def card_with_entry(content: str, **fields: Any) -> dict[str, Any]:
         ("@@scan_depth 7", {"scan_depth": 7}),
         ("@@position before_desc", {"position": Position.BEFORE}),
         ("@@position after_desc", {"position": Position.AFTER}),
+        ("@@position personality", {"position": Position.AFTER}),
+        ("@@depth 3\n@@position scenario", {"position": Position.AFTER, "depth": 3}),
+        ("@@role assistant\n@@depth 1", {"role": Role.ASSISTANT, "position": Position.DEPTH, "depth": 1}),
+        ("@@activate_only_after 3", {"after_answers": 3}),
+        ("@@is_greeting 0", {"greeting": 0}),
         ("@@activate", {"constant": True}),
         ("@@dont_activate", {"enabled": False}),
         ("@@additional_keys a, b c", {"secondary": ("a", "b c"), "logic": Logic.AND_ANY}),
@@ -49,7 +55,15 @@ def test_a_decorator_sets_fields_and_is_removed_from_the_text(line: str, changes
 
 @pytest.mark.parametrize(
     "line",
-    ["@@depth -1", "@@depth two", "@@depth 99999", "@@depth \u0662", "@@is_greeting 1", "@@additional_keys"],
+    [
+        "@@depth -1",
+        "@@depth two",
+        "@@depth 99999",
+        "@@depth \u0662",
+        "@@is_greeting x",
+        "@@role narrator",
+        "@@additional_keys",
+    ],
 )
 def test_an_unknown_decorator_is_left_out_with_a_remark(line: str) -> None:
     """An unknown or invalid decorator is removed from the text, with a remark."""

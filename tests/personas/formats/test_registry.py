@@ -21,7 +21,9 @@ from tests.personas.formats.cards import (
     error_text,
     picture,
     read_persona,
+    remarks,
     to_json,
+    v2,
 )
 from tests.personas.formats.test_world import WORLD
 
@@ -154,3 +156,11 @@ def test_a_card_without_a_name_is_named_after_its_file() -> None:
     assert result.persona
     assert result.persona.name == "Ada B.v1"
     assert json.loads(registry.write(result.persona, "v1", to_json(nameless))) == nameless
+
+
+def test_unknown_macros_are_remarked_on() -> None:
+    """An import reports the macros that stay in the texts, of the card and of its lorebook."""
+    book = {"entries": [{"keys": ["a"], "content": "{{calc::1}} {{char}}"}]}
+    document = v2(description="{{banned}}", character_book=book)
+    assert "unknown macros are left in the texts: {{banned}}, {{calc}}" in remarks(document)
+    assert "macros" not in remarks(v2())

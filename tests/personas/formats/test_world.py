@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hermes_cli.messages import Role
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from tests.personas.formats.cards import BOOK, CARD, error_text, to_json
@@ -87,9 +88,9 @@ def test_a_cards_book_without_the_card_is_a_world() -> None:
         assert book.entries == (ENGINE, TEA)
         assert (book.name, book.scan_depth, book.token_budget, book.recursive) == (
             "Engines",
-            3,
-            500,
-            True,
+            None,
+            None,
+            None,
         )
 
 
@@ -112,12 +113,55 @@ def test_an_entry_without_newer_fields_is_read_with_defaults(
     assert lorebook({"entries": {"0": raw}}).entries == (expected,)
 
 
-def test_a_character_filter_that_is_set_gets_a_remark() -> None:
-    """A character filter that is set is remarked on as unused; an empty one is not."""
-    raw = {"key": ["a"], "content": "b", "characterFilter": {"names": ["Bob"], "tags": []}}
-    joined = "; ".join(registry.read(to_json({"entries": {"0": raw}}), CARD).remarks)
-    assert "'character_filter', which hermes does not use" in joined
-    assert "character_filter" not in "; ".join(registry.read(to_json(WORLD), CARD).remarks)
+def world_entry(**fields: Any) -> tuple[LoreEntry, str]:
+    """Return the entry of a world file that has one, and the remarks."""
+    raw = {"key": ["a"], "content": "b"} | fields
+    result = registry.read(to_json({"entries": {"0": raw}}), CARD)
+    assert result.lorebook is not None
+    return result.lorebook.entries[0], "; ".join(result.remarks)
+
+
+def test_a_character_filter_limits_an_entry_to_characters() -> None:
+    """The names of a filter are read; its tags are remarked on as unused."""
+    entry, remark = world_entry(characterFilter={"isExclude": False, "names": ["Bob"], "tags": []})
+    assert (entry.characters, entry.except_characters, remark) == (("Bob",), (), "")
+    entry, remark = world_entry(characterFilter={"isExclude": True, "names": ["Bob"], "tags": ["t1"]})
+    assert (entry.characters, entry.except_characters) == ((), ("Bob",))
+    assert "limited to characters with a tag" in remark
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected"),
+    [(False, (False, 1)), (True, (True, 1)), (0, (False, 1)), (1, (True, 1)), (3, (True, 3))],
+)
+def test_a_delay_until_recursion_may_have_a_level(delay: Any, expected: tuple[bool, int]) -> None:
+    """A delay until recursion is a boolean or a level."""
+    entry, _ = world_entry(delayUntilRecursion=delay)
+    assert (entry.only_recursion, entry.recursion_level) == expected
+
+
+def test_the_role_of_an_entry_is_read() -> None:
+    """SillyTavern's role numbers give the role; without one it is the system's."""
+    roles = [world_entry(role=number)[0].role for number in (0, 1, 2, None)]
+    assert roles == [Role.SYSTEM, Role.USER, Role.ASSISTANT, Role.SYSTEM]
+
+
+@pytest.mark.parametrize(
+    ("fields", "remark"),
+    [
+        ({"matchPersonaDescription": True}, "'match_persona_description', which hermes does not use"),
+        ({"matchScenario": True}, "'match_scenario', which hermes does not use"),
+        ({"automationId": "x"}, "'automation_id', which hermes does not use"),
+        ({"position": 2}, "around the author's note are placed 4 turns from the end"),
+        ({"position": 3}, "around the author's note are placed 4 turns from the end"),
+        ({"position": 5}, "around the examples are placed after the character's description"),
+        ({"position": 6}, "around the examples are placed after the character's description"),
+        ({"matchScenario": False, "automationId": "", "position": 4, "role": 2}, ""),
+    ],
+)
+def test_what_an_import_loses_is_remarked_on(fields: dict[str, Any], remark: str) -> None:
+    """A field that hermes does not use, and a position that it replaces, get a remark."""
+    assert (world_entry(**fields)[1] == "") if not remark else (remark in world_entry(**fields)[1])
 
 
 def test_a_world_with_too_many_entries_is_refused() -> None:

@@ -267,7 +267,7 @@ def test_a_continued_chat_still_stops_at_the_users_name(sera: Env, tmp_path: Pat
 def test_dropped_lore_and_left_out_turns_are_both_reported(sera: Env, tmp_path: Path) -> None:
     """Each is reported once."""
     book = tmp_path / "book.toml"
-    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["x"]\ncontent = "No room."\n')
+    book.write_text('[lorebook]\ntoken_budget = 1\n[[lore]]\nkeys = ["/x/"]\ncontent = "No room."\n')
     lines = [f"{n} ".ljust(100, "x") for n in range(8)]
     flags = ("--on-overflow", "drop", "--lore", str(book))
     result = chat(sera, tmp_path, *lines, flags=flags, size=800)
@@ -294,3 +294,71 @@ def test_the_typed_lines_of_a_conversation_include_notes(sera: Env, tmp_path: Pa
         conversation, store.tree(conversation.id)
     )
     store.close()
+
+
+def test_lore_off_excludes_an_entry_until_it_is_switched_on(sera: Env, tmp_path: Path) -> None:
+    """The entry stays off after a resume. Its name is matched regardless of case."""
+    result = chat(
+        sera, tmp_path, "/lore off glade", "/lore off Magic is real.", "the glade", "/show prompt", "/lore"
+    )
+    (prompt,) = prompts(result)
+    assert "The glade is old." not in prompt
+    assert "Magic is real." not in "".join(prompt)
+    assert "The entry Glade is off in this conversation; /lore on Glade switches it on." in result.stderr
+    assert re.search("Glade +switched off", result.stderr)
+    again = chat(sera, tmp_path, "/show prompt", "/lore on GLADE", "the glade", "/show prompt", flags=("-c",))
+    off, on = prompts(again)
+    assert ("The glade is old." in off, "The glade is old." in on) == (False, True)
+
+
+def test_lore_off_needs_the_name_of_an_entry(sera: Env, tmp_path: Path) -> None:
+    """An unknown name, and one that is already switched off, are refused."""
+    lines = (
+        "/lore off",
+        "/lore off Glad",
+        "/lore on Glade",
+        "/lore off Glade",
+        "/lore off Glade",
+        "/lore of Glade",
+    )
+    result = chat(sera, tmp_path, *lines)
+    assert (
+        "'Glad' is not the name of a lore entry that is switched on; did you mean 'Glade'?" in result.stderr
+    )
+    assert "which entry? write its name" in result.stderr
+    assert "'Glade' is not the name of a lore entry that is switched off" in result.stderr
+    assert result.stderr.count("'Glade' is not the name of a lore entry that is switched on") == 1
+    assert "/lore does not take 'of Glade'" in result.stderr
+
+
+def test_the_same_lorebook_is_told_once(sera: Env, tmp_path: Path) -> None:
+    """An entry that the persona, its lore file and --lore have is in the prompt once."""
+    world = tmp_path / "sera.toml"
+    world.write_text('[[lore]]\nkeys = ["glade", "clearing"]\ncontent = "The glade is old."\n')
+    lore = Path(sera["OPENHERMES_HOME"]) / "config" / "lore"
+    lore.mkdir()
+    (lore / "sera.toml").write_bytes(world.read_bytes())
+    flags = ("--lore", str(world), "--lore", str(world))
+    result = chat(sera, tmp_path, "the glade", "/show prompt", "/lore", flags=flags)
+    assert "".join(prompts(result)[0]).count("The glade is old.") == 1
+    assert "2 of 3 entries in 1 book" in result.stderr
+    other_key = chat(sera, tmp_path, "a clearing", "/show prompt", flags=flags)
+    assert "The glade is old." in prompts(other_key)[0]
+
+
+def test_the_config_sets_how_lore_is_matched(sera: Env, tmp_path: Path) -> None:
+    """The [lore] table has the defaults; a mistake in it is an error."""
+    config = Path(sera["OPENHERMES_HOME"]) / "config" / "config.toml"
+    assert "The glade is old." not in prompts(chat(sera, tmp_path, "glades", "/show prompt"))[0]
+    config.write_text("[lore]\nwhole_words = false\n")
+    assert "The glade is old." in prompts(chat(sera, tmp_path, "glades", "/show prompt"))[0]
+    config.write_text("[lore]\nshare = 101\n")
+    wrong = chat(sera, tmp_path)
+    assert (wrong.code, "[lore] share is 101; it can be 0 to 100" in wrong.stderr) == (78, True)
+
+
+def test_dice_in_a_note_are_rolled_when_it_is_set(sera: Env, tmp_path: Path) -> None:
+    """The note keeps the result."""
+    result = chat(sera, tmp_path, "/note {{user}} is {{roll:1d1}} year old.", "/note", "hi {{roll:d1}}")
+    assert "At depth 1: Bob is 1 year old." in result.stderr
+    assert "Filled in the macros: hi 1" in result.stderr
