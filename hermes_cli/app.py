@@ -45,6 +45,8 @@ HIDDEN_VERBS = ("ps",)
 class VerbGroup(Group):
     """A command group that imports a subcommand's module when it is used, not when it is listed."""
 
+    completed_as = command_line.COMPLETED_AS
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         # Placeholders: only their names and help lines are used.
@@ -57,6 +59,10 @@ class VerbGroup(Group):
         command = typer.main.get_command(importlib.import_module(f"hermes_cli.cli.{cmd_name}").app)
         command.name = cmd_name
         return command
+
+    def without_command(self) -> Any:
+        """Return the subcommand whose options a shell completes if there is no subcommand yet."""
+        return self.get_command(None, "ask")
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options before the subcommand. Without a subcommand, one is chosen."""

@@ -1,6 +1,6 @@
 """Changes the config file: `hermes config set` and `edit`. An invalid file is never written."""
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,7 +72,7 @@ def edit(runtime: Runtime) -> None:
     kept = f"the config file is unchanged; 'hermes config edit' opens your text again, which is in {draft}"
     before = _text(path)
     if draft.exists():
-        terminal.notice(f"opening the text of the last edit, {draft}")
+        terminal.notice(f"opening the text of the last edit; to start from the config file, delete {draft}")
     else:
         _write(draft, before or _NEW_FILE)
     try:
@@ -81,9 +81,9 @@ def edit(runtime: Runtime) -> None:
     except (UsageError, ConfigError):
         _remove_if_unchanged(draft, before)
         raise
-    if problem := _problem(text, str(draft)):
+    if problem := _problem(text, str(path if text == before else draft)):
         _remove_if_unchanged(draft, before)
-        raise ConfigError(problem, kept)
+        raise ConfigError(problem, _EDIT_HINT if text == before else kept)
     if _text(path) != before:
         raise ConfigError(f"{path} was changed during the edit", kept)
     if text not in {before, _NEW_FILE}:
@@ -110,30 +110,37 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
     return words[0]
 
 
+def _place(name: str, document: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the table in which a setting belongs, empty for the top level, and its key there."""
+    if name in FIELDS:
+        return _OPTIONS, name
+    if name not in _USER:
+        return "", name
+    has_table = isinstance(document.get("user"), MutableMapping)
+    return ("user", _USER[name]) if has_table or _USER[name] != "name" else ("", "user")
+
+
 def _changed(text: str, name: str, value: Any, where: str) -> str:
-    """Return the text of a config file with another value."""
+    """Return the text of a config file with another value. Raises ConfigError if a table is none."""
     import tomlkit
     from tomlkit.items import Item
 
     bom = BOM if text.startswith(BOM) else ""
     document = tomlkit.parse(text.removeprefix(BOM))
-    table: MutableMapping[str, Any] = document
-    if name in FIELDS:
-        table = document.setdefault(_OPTIONS, tomlkit.table())
-    elif name in _USER and (isinstance(document.get("user"), MutableMapping) or _USER[name] != "name"):
-        if isinstance(user := document.get("user"), str):
-            document.pop("user")
-            document["user"] = tomlkit.table() | {"name": str(user)}
-        table, name = document.setdefault("user", tomlkit.table()), _USER[name]
-    elif name in _USER:
-        name = "user"
+    table_name, key = _place(name, document)
+    user = document.get("user")
+    if table_name == "user" and isinstance(user, str):  # the short form of the table
+        document.pop("user")
+        document["user"] = tomlkit.table() | {"name": str(user)}
+    table: Any = document.setdefault(table_name, tomlkit.table()) if table_name else document
     if not isinstance(table, MutableMapping):
-        raise ConfigError(f"{where}: {_OPTIONS} is a table; put [options] on a separate line")
-    name = next((key for key in table if key.replace("-", "_") == name), name)
-    new, old = tomlkit.item(value), table.get(name)
+        problem = f"{table_name} is not a table; put [{table_name}] on a separate line"
+        raise ConfigError(f"{where}: {problem}", _EDIT_HINT)
+    key = next((known for known in table if known.replace("-", "_") == key), key)
+    new, old = tomlkit.item(value), table.get(key)
     if isinstance(old, Item):
         new.trivia.comment, new.trivia.comment_ws = old.trivia.comment, old.trivia.comment_ws
-    table[name] = new
+    table[key] = new
     return bom + tomlkit.dumps(document)
 
 

@@ -85,6 +85,11 @@ class _Position:
         if not hasattr(self._command, "commands"):
             self._argument_count += 1
             return
+        replaced = getattr(self._command, "completed_as", {}).get(word)
+        if replaced is not None:
+            for part in replaced:
+                self.read(part)
+            return
         self._path.append(word)
         self._command = self._command.get_command(None, word)
 
@@ -106,8 +111,11 @@ class _Position:
         return self._values(self._argument(), environ)
 
     def _parameters(self, kind: str) -> list[Any]:
-        """Return the options or the arguments of the command."""
-        return [parameter for parameter in self._command.params if parameter.param_type_name == kind]
+        """Return the options or the arguments of the command, or of the one that runs without a command."""
+        parameters = [*self._command.params]
+        if hasattr(self._command, "without_command"):
+            parameters += self._command.without_command().params
+        return [parameter for parameter in parameters if parameter.param_type_name == kind]
 
     def _named_option(self, name: str) -> Any:
         return next((option for option in self._parameters("option") if name in option.opts), None)

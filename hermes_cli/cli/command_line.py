@@ -20,6 +20,8 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "version": ("--version",),
 }
 """The verbs of other programs, each with the arguments that replace it."""
+COMPLETED_AS: Final[Mapping[str, tuple[str, ...]]] = {**ALIASES, "run": ("chat", "-m"), "help": ()}
+"""The arguments that a shell completes instead of a verb of other programs."""
 OTHER_VERBS: Final = (*ALIASES, "run", "ps", "rm", "help")
 """All verbs that are not in the list of commands."""
 

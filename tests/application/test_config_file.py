@@ -112,6 +112,24 @@ def test_an_invalid_file_is_not_changed(home: Env, text: str) -> None:
     assert "hermes: " in result.stderr
 
 
+@pytest.mark.parametrize("text", ["options = 3\n", "user = 3\n"])
+def test_a_value_in_place_of_a_table_is_reported(home: Env, text: str) -> None:
+    """The message has the name of the table."""
+    path = config_file(home, text)
+    key = text.partition(" ")[0]
+    result = set_value(home, {"options": "seed", "user": "user.description"}[key], "1")
+    assert (result.code, path.read_text()) == (78, text)
+    assert f"{key} is not a table" in result.stderr
+
+
+def test_an_invalid_file_that_is_not_changed_leaves_no_draft(home: Env, tmp_path: Path) -> None:
+    """The problem is that of the config file."""
+    path = config_file(home, "seed = 1\n")
+    result = edit(home, tmp_path, "true")
+    assert (result.code, f"{path}: seed belongs in" in result.stderr) == (78, True)
+    assert [file.name for file in path.parent.iterdir()] == ["config.toml"]
+
+
 def test_a_link_to_the_config_file_is_kept(home: Env, tmp_path: Path) -> None:
     """The file that it leads to is changed, as in a folder of dotfiles."""
     (tmp_path / "dotfile").write_text('model = "a"\n')
@@ -158,7 +176,7 @@ def test_an_invalid_text_is_kept_and_opened_again(home: Env, tmp_path: Path) -> 
     assert draft.read_text() == WRITTEN + "seed = -1\n"
     again = edit(home, tmp_path, "sed -i s/-1/1/ $1")
     assert again.code == 0
-    assert f"opening the text of the last edit, {draft}" in again.stderr
+    assert f"to start from the config file, delete {draft}" in again.stderr
     assert path.read_text() == WRITTEN + "seed = 1\n"
     assert not draft.exists()
 

@@ -42,10 +42,19 @@ def test_the_name_of_the_program_is_not_completed() -> None:
 def test_options_are_completed_but_not_hidden_ones() -> None:
     """Each has its longest name and the description of the help."""
     assert values("hermes ask --mod") == ["--model"]
-    assert values("hermes --v") == ["--version"]
+    assert values("hermes --v") == ["--version", "--var"]
     assert "--help" in values("hermes sessions prune -")
     assert "--complete" not in values("hermes completion -")
     assert values("hermes ask -- --mod") == []
+
+
+def test_verbs_of_other_programs_and_options_without_a_command_are_completed() -> None:
+    """As the commands that they stand for."""
+    assert values("hermes pull open") == values("hermes models pull open") != []
+    assert values("hermes run open") == values("hermes chat -m open") != []
+    assert values("hermes help se") == ["sessions"]
+    assert values("hermes -m open") == values("hermes ask -m open") != []
+    assert values("hermes --mod") == ["--model"]
 
 
 def test_the_value_of_an_option_is_completed() -> None:
