@@ -52,9 +52,8 @@ class ModelChoice:
 
     def check_options(self, layered: LayeredOptions) -> None:
         """Raise UsageError if the engine that runs the model does not support an option that is set."""
-        if self.plan is None or self.plan.engine != "transformers":
-            engine = self.plan.engine if self.plan else "the scripted engine"
-            reject_ban(layered.options, engine, layered.source("ban"))
+        if self.plan is None:
+            reject_ban(layered.options, "the scripted engine", layered.source("ban"))
 
     @property
     def reason(self) -> str:

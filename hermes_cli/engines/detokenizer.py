@@ -5,7 +5,7 @@ Vocabulary entries are in GPT-2's byte alphabet, or in SentencePiece's notation 
 
 import codecs
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 
 from hermes_cli.chatml import Segment
@@ -42,6 +42,14 @@ def texts(ids: Iterable[int], vocabulary: Sequence[str], *, byte_level: bool) ->
     """Return the text of each of the tokens `ids`. Ids that the vocabulary does not contain are left out."""
     tokens = ((token_bytes(vocabulary, i, byte_level=byte_level), i) for i in ids if i >= 0)
     return {data.decode(errors="replace"): i for data, i in tokens if data}
+
+
+def ids_where(
+    matches: Callable[[str], bool], vocabulary: Iterable[str], *, byte_level: bool
+) -> frozenset[int]:
+    """Return the ids of the tokens whose text `matches` accepts."""
+    data = (entry_bytes(entry, byte_level=byte_level) for entry in vocabulary)
+    return frozenset(i for i, token in enumerate(data) if matches(token.decode(errors="replace")))
 
 
 def token_bytes(vocabulary: Sequence[str], token: int, *, byte_level: bool) -> bytes:

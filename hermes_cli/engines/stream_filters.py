@@ -139,7 +139,7 @@ def reject_ban(options: GenerationOptions, engine: str, source: str = "") -> Non
         origin = f" ({source})" if source else ""
         raise UsageError(
             f"{engine} does not support 'ban'{origin}",
-            "unset 'ban', or use a model that runs on transformers",
+            "unset 'ban', or use a model",
         )
 
 

@@ -81,8 +81,7 @@ class Vocabulary:
 
     def ids_where(self, matches: Callable[[str], bool]) -> frozenset[int]:
         """Return the ids of the tokens whose text `matches` accepts."""
-        data = (detokenizer.entry_bytes(entry, byte_level=self.byte_level) for entry in self.entries)
-        return frozenset(i for i, token in enumerate(data) if matches(token.decode(errors="replace")))
+        return detokenizer.ids_where(matches, self.entries, byte_level=self.byte_level)
 
 
 def _model_entries(vocabulary: dict[str, int] | list[tuple[str, float]]) -> dict[str, int]:

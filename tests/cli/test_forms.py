@@ -157,9 +157,9 @@ def test_an_impossible_request_is_a_usage_error(
 def test_list_marks_the_best_form(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list of models marks the form that a short name selects here."""
     set_hardware(monkeypatch, machine(free=24))
-    lines = hermes("models", "list", env=home).stderr.splitlines()
-    (marked,) = (line for line in lines if line.startswith("openhermes-2:") and "the best form here" in line)
-    assert marked.startswith("openhermes-2:gguf")
+    lines = hermes("models", "list", env=home).stdout.decode().splitlines()
+    (marked,) = (line for line in lines if line.startswith("  openhermes-2:") and "best form here" in line)
+    assert marked.split()[0] == "openhermes-2:gguf"
 
 
 def test_doctor_gives_its_sections_to_scripts(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.server import LlamaServer
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
@@ -66,6 +66,43 @@ def test_an_answer_with_emoji_is_reused_from_the_cache(engine: LlamaCppEngine) -
     assert last is not None
     kept = done.usage.prompt_tokens + done.usage.completion_tokens
     assert kept - 4 <= last.usage.cached_tokens <= kept  # a character cut by max_tokens is not in the text
+
+
+def test_a_banned_phrase_of_several_tokens_is_rewound(engine: LlamaCppEngine) -> None:
+    """The prompt is not evaluated again, and the next turn reuses the cache of the answer."""
+    question = Message(Role.USER, "Name the capital of France, and tell me about it.")
+
+    def answered(*messages: Message, ban: tuple[str, ...] = ()) -> tuple[str, Completion]:
+        options = GenerationOptions(temperature=0, max_tokens=30, ban=ban)
+        chunks = list(engine.stream(messages, options, Cancel()))
+        assert chunks[-1].completion is not None
+        return "".join(chunk.text for chunk in chunks), chunks[-1].completion
+
+    plain, _ = answered(question)
+    assert "capital of France" in plain, "the model answers otherwise: choose another prompt"
+    text, done = answered(question, ban=("capital OF France", "city of"))
+    assert "capital of france" not in text.lower()
+    assert "city of" not in text.lower()
+    assert done.finish_reason is FinishReason.LENGTH
+    assert done.usage.completion_tokens == 30
+    assert done.usage.cached_tokens == done.usage.prompt_tokens - 1
+    again, _ = answered(question, ban=("capital OF France", "city of"))
+    assert again == text
+    reply = Message(Role.ASSISTANT, text, done.turn_ids)
+    _, after = answered(question, reply, Message(Role.USER, "And then?"))
+    assert after.usage.cached_tokens >= done.usage.prompt_tokens + done.usage.completion_tokens - 1
+    assert answered(question)[0] == plain
+
+
+def test_a_cancelled_answer_without_phrases_stops(engine: LlamaCppEngine) -> None:
+    """The text so far is shown."""
+    cancel, text = Cancel(), ""
+    for chunk in engine.stream([Message(Role.USER, "Count.")], GenerationOptions(ban=("zzz yyy",)), cancel):
+        text += chunk.text
+        cancel.set()
+        if chunk.completion is not None:
+            assert chunk.completion.finish_reason is FinishReason.CANCELLED
+    assert len(text) < 200
 
 
 def test_llama_cpp_prints_nothing(engine: LlamaCppEngine, capfd: pytest.CaptureFixture[str]) -> None:

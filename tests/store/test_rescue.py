@@ -246,12 +246,15 @@ def test_the_folder_of_a_killed_rescue_is_removed(file: Path) -> None:
     assert not left.exists()
 
 
-def test_rows_of_an_earlier_schema_version_are_saved(tmp_path: Path, open_store: OpenStore) -> None:
-    """A rescue saves rows of the first version, without a setting, and those of this version with it."""
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
+def test_rows_of_an_earlier_schema_version_are_saved(
+    tmp_path: Path, open_store: OpenStore, version: int
+) -> None:
+    """A rescue saves rows of an earlier version, without a setting, and those of this version with it."""
     file = tmp_path / "data" / "conversations.db"
     file.parent.mkdir()
     first = sqlite3.connect(file, isolation_level=None)
-    schema.migrate(first, schema.MIGRATIONS[:1])
+    schema.migrate(first, schema.MIGRATIONS[:version])
     first.execute("INSERT INTO conversations (title, persona, created, updated) VALUES ('old', 'ed', 1, 2)")
     first.close()
     store = open_store(file)

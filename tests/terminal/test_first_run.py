@@ -39,7 +39,7 @@ def test_one_command_fetches_the_starter_and_answers(home: Env) -> None:
         term.expect(r"^> $|^>$", seconds=180)
         assert starter.is_installed(Path(home["OPENHERMES_HOME"]) / "data" / "models")
         assert "There is no model on this machine yet." in term.text
-        assert "Downloading the starter (98 MB) to " in term.text
+        assert "Downloading the starter (98 MB) to\n/" in term.text
         assert "The starter is only for testing." in term.text
         greeted = term.text.count("Edward Elric\n")
         assert greeted == 1

@@ -6,19 +6,20 @@ It reuses the KV cache of the last prompt, and cancelling stops generation withi
 import queue
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
-from hermes_cli.engines.detokenizer import prompt_tokens, texts
+from hermes_cli.engines.detokenizer import ids_where, prompt_tokens, texts
 from hermes_cli.engines.llama_cpp.prompt_cache import PromptCache
+from hermes_cli.engines.llama_cpp.rewind import Rewinder
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.prompt_cache_dir import MIN_TOKENS, PromptCacheDir
-from hermes_cli.engines.stream_filters import Answer, reject_ban
+from hermes_cli.engines.stream_filters import Answer, PhraseBan
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted, UsageError
 from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
@@ -75,6 +76,7 @@ class LlamaCppEngine:
         self._byte_level = header.tokenizer_model == "gpt2"
         ends = texts(header.end_ids, header.tokens, byte_level=self._byte_level)
         control = {**ends, **header.control_tokens}
+        self._banned_ids: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset())
         self._chatml = ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
@@ -101,7 +103,6 @@ class LlamaCppEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine.stream."""
-        reject_ban(options, "llama.cpp")
         prompt = self._chatml.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
@@ -153,15 +154,15 @@ class LlamaCppEngine:
         for cached, done in prefix:
             evaluated = done - cached
             yield Chunk("", progress=Progress(evaluated, len(prompt) - cached))
-        with closing(self._events(self._request(prompt, options), cancel)) as events:
+        with closing(self._allowed(prompt, options, cancel)) as events:
             for event in events:
                 if progress := event.get("progress"):
                     cached, done, total = progress
                     cached -= evaluated
                     yield Chunk("", progress=Progress(done - cached, total - cached))
                     continue
-                before, generated = generated, event["generated"]
-                if text := self._feed(answer, event, generated - before):
+                generated = event["generated"]
+                if text := self._feed(answer, event):
                     yield Chunk(text)
                 if answer.finish_reason is not None:
                     break
@@ -170,7 +171,7 @@ class LlamaCppEngine:
         usage = Usage(len(prompt), generated, cached)
         yield Chunk("", answer.completion(usage, FinishReason.CANCELLED))
 
-    def _feed(self, answer: Answer, event: dict[str, Any], new_tokens: int) -> str:
+    def _feed(self, answer: Answer, event: dict[str, Any]) -> str:
         """Add the text of an event to the answer, and return the text that can be shown.
 
         See `server.OnEvent` for the events.
@@ -178,17 +179,55 @@ class LlamaCppEngine:
         if reason := event.get("finish"):
             answer.finish_reason = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
             return ""
-        ids = event["ids"]
         answer.start_decode()
-        if self._chatml.holds_control(ids):
-            # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
-            answer.finish_reason = FinishReason.STOP
-            return ""
-        # If a character is made of several tokens, its event contains only the id of the last one. Encoding
-        # the text gives all ids. If the model generated different ids, the KV cache is reused only up to this
-        # point.
-        text = event["text"]
-        return answer.feed(text, ids if new_tokens == 1 else self._chatml.encode_after_newline(text))
+        return answer.feed(event["text"], event["ids"])
+
+    def _allowed(
+        self, prompt: list[int], options: GenerationOptions, cancel: Cancel
+    ) -> Generator[dict[str, Any]]:
+        """Yield the events of an answer without banned phrases."""
+
+        def complete(ids: list[int], banned: Collection[int]) -> Generator[dict[str, Any]]:
+            limit = None if options.max_tokens is None else options.max_tokens - len(ids)
+            if limit == 0 or len(prompt) + len(ids) >= self.context_size:
+                yield {"finish": "length", "generated": 0}
+                return
+            request = self._request([*prompt, *ids], replace(options, max_tokens=limit))
+            if banned:
+                request["logit_bias"] = [[token, False] for token in sorted(banned)]
+            yield from self._exact_events(request, cancel)
+
+        if not options.ban:
+            return complete([], ())
+        return Rewinder(options.ban, self._ids_with(options.ban), complete).events()
+
+    def _ids_with(self, phrases: tuple[str, ...]) -> frozenset[int]:
+        """Return the ids whose text contains one of the phrases. The last result is kept: it takes 0.3 s."""
+        if self._banned_ids[0] != phrases:
+            matches = PhraseBan(phrases).matches
+            ids = ids_where(matches, self._header.tokens, byte_level=self._byte_level)
+            self._banned_ids = phrases, ids
+        return self._banned_ids[1]
+
+    def _exact_events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
+        """Yield the events of a completion, each with all ids of its text."""
+        before = 0
+        with closing(self._events(request, cancel)) as events:
+            for event in events:
+                if "progress" in event or "finish" in event:
+                    yield event
+                    continue
+                if self._chatml.holds_control(event["ids"]):
+                    # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
+                    yield {"finish": "stop", "generated": event["generated"]}
+                    return
+                if event["generated"] - before > 1:
+                    # If a character is made of several tokens, its event contains only the id of the last
+                    # one. Encoding the text gives all ids. If the model generated different ids, the KV cache
+                    # is reused only up to this point.
+                    event["ids"] = self._chatml.encode_after_newline(event["text"])
+                before = event["generated"]
+                yield event
 
     def _events(self, request: dict[str, Any], cancel: Cancel) -> Generator[dict[str, Any]]:
         """Yield the events of a completion. Setting `cancel` or closing the iterator stops it.
