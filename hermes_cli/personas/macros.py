@@ -30,7 +30,10 @@ _NAME: Final = re.compile(r"\s*([A-Za-z_#/.][\w./-]{0,39})(?=\s|:|\Z)", re.ASCII
 _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
-TEXTS: Final = ("persona", "description", "personality", "scenario", "mesexamples")
+TEXTS: Final = (
+    *("persona", "description", "personality", "scenario", "mesexamples"),
+    *("chardepthprompt", "creatornotes"),
+)
 """The macros for texts of the persona, and for the user's description, in lower case."""
 NAME_LENGTH: Final = 100
 """Longer names are cut to this many characters, because text may contain a name 10,000 times."""

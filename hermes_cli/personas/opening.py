@@ -33,8 +33,9 @@ def macros_of(persona: Persona, user: str, seed: int, about_user: str, deadline:
     macros = Macros(persona.called, user, seed)
     if persona.verbatim:
         return macros
+    note = persona.note.text if persona.note else ""
     texts = (about_user, persona.character, persona.personality, persona.scenario, persona.dialogue)
-    named = zip(TEXTS, texts, strict=True)
+    named = zip(TEXTS, (*texts, note, persona.creator_notes), strict=True)
     return replace(macros, texts={name: macros.fill(text, name, deadline=deadline) for name, text in named})
 
 
