@@ -83,7 +83,7 @@ def open_conversation(
         raise UsageError("--user takes a name on a single line")
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
-    macros = macros_of(persona, user, seed, runtime.settings.about_user, deadline)
+    macros = macros_of(persona, user, seed, runtime.settings.about_user)
     opening = open_with(persona, macros, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")

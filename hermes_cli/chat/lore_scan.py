@@ -73,7 +73,7 @@ class Scan:
             if not self._room or self._deadline.is_over:
                 break
         for name, matching in index.matching.items():
-            text = self._scanned(self._lore.macros.texts.get(PERSONA_TEXTS[name], ""))
+            text = self._scanned(self._lore.macros.persona_text(PERSONA_TEXTS[name], self._deadline))
             self._persona_texts[name] = text
             numbers |= matching & index.candidates(text, self._deadline)
         return numbers

@@ -5,7 +5,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -28,15 +27,14 @@ _Fill = Callable[..., str]
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
-def macros_of(persona: Persona, user: str, seed: int, about_user: str, deadline: Deadline) -> Macros:
+def macros_of(persona: Persona, user: str, seed: int = 0, about_user: str = "") -> Macros:
     """Return the macros of a conversation with the persona, whose texts are themselves macros."""
-    macros = Macros(persona.called, user, seed)
     if persona.verbatim:
-        return macros
+        return Macros(persona.called, user, seed)
     note = persona.note.text if persona.note else ""
     texts = (about_user, persona.character, persona.personality, persona.scenario, persona.dialogue)
     named = zip(TEXTS, (*texts, note, persona.creator_notes), strict=True)
-    return replace(macros, texts={name: macros.fill(text, name, deadline=deadline) for name, text in named})
+    return Macros(persona.called, user, seed, texts=dict(named))
 
 
 def open_with(

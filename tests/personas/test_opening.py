@@ -118,8 +118,8 @@ def test_the_texts_of_a_persona_are_macros() -> None:
         creator_notes="mine",
     )
     text = "{{persona}}|{{description}}|{{personality}}|{{scenario}}|{{mesExamples}}"
-    macros = macros_of(persona, "Ann", 1, "{{user}} is tall.", Deadline())
+    macros = macros_of(persona, "Ann", about_user="{{user}} is tall.")
     assert macros.fill(text) == "Ann is tall.|Ed is short.|loud|with Ann|Ed: Hm."
     assert macros.fill("{{charDepthPrompt}}, {{creatorNotes}}") == "tired, mine"
-    verbatim = macros_of(replace(persona, verbatim=True), "Ann", 1, "", Deadline())
+    verbatim = macros_of(replace(persona, verbatim=True), "Ann")
     assert verbatim.fill(text) == text

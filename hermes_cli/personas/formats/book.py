@@ -350,17 +350,15 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
     if is_changed(*_OWN_FIELDS, "only_recursion"):
         defaults = LoreEntry("")
         own = {
-            name: value for name in _OWN_FIELDS if (value := getattr(new, name)) != getattr(defaults, name)
+            name: list(value) if isinstance(value, tuple) else value
+            for name in _OWN_FIELDS
+            if (value := getattr(new, name)) != getattr(defaults, name)
         }
-        extensions = _with_own(extensions, {key: _plain(value) for key, value in own.items()})
+        extensions = _with_own(extensions, own)
         extensions.pop("character_filter", None)
     if extensions or "extensions" in raw:
         result["extensions"] = extensions
     return result
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _write_combined_fields(
