@@ -281,8 +281,7 @@ def _write_settings(result: _Table, old: Lorebook, new: Lorebook) -> None:
 
 def _with_own(extensions: _Table, own: _Table) -> _Table:
     """Return `extensions` with these fields of hermes', and without the key if there are none."""
-    others = {key: value for key, value in extensions.items() if key != _OWN}
-    return others | ({_OWN: own} if own else {})
+    return {key: extensions[key] for key in extensions if key != _OWN} | ({_OWN: own} if own else {})
 
 
 def _written_entries(
