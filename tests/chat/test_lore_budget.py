@@ -1,5 +1,7 @@
 """The share of the context window that lore may fill, and the messages of the entries."""
 
+from typing import Any
+
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LoreBudget
 from hermes_cli.chat.lore_scan import ALWAYS
@@ -77,7 +79,7 @@ def test_the_system_prompt_and_constant_entries_leave_room_for_the_turns() -> No
 
 def test_an_entry_in_the_chat_has_its_role() -> None:
     """An entry at a depth has its role; an assistant's one is never the end of the prompt."""
-    at_depth = {"position": Position.DEPTH, "depth": 0}
+    at_depth: dict[str, Any] = {"position": Position.DEPTH, "depth": 0}
     book = Lorebook(
         (LoreEntry("x", role=Role.ASSISTANT, **at_depth), LoreEntry("x", role=Role.USER, **at_depth))
     )
