@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from hermes_cli.application.flags import Flags
@@ -39,11 +38,11 @@ def print_answer(
     is_saved = flags.log or flags.continues
     persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
     values = template_values(flags, persona, prompt.text)
-    prompt = replace(prompt, text=user_turn(persona, session.prompt_settings.macros, values))
+    text = user_turn(persona, session.prompt_settings.macros, values)
     session.recorder.question = prompt.question
     terminal = runtime.terminal
     is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
-    pieces = _pieces(session, prompt, prefill, terminal, streamed=is_streamed)
+    pieces = _pieces(session, text, prompt.names, prefill, streamed=is_streamed, terminal=terminal)
     if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
@@ -99,7 +98,7 @@ def _print_object(terminal: Terminal, value: dict[str, object]) -> None:
 
 
 def _pieces(
-    session: Session, prompt: PromptText, prefill: str, terminal: Terminal, *, streamed: bool
+    session: Session, text: str, files: Sequence[str], prefill: str, *, streamed: bool, terminal: Terminal
 ) -> Iterator[str]:
     """Yield the answer in pieces, beginning with the prefill.
 
@@ -107,7 +106,7 @@ def _pieces(
     """
     activity, started_at, has_begun = wait_text(None), time.monotonic(), False
     with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
-        for chunk in session.send(prompt.text, Cancel(), prefill, prompt.files):
+        for chunk in session.send(text, Cancel(), prefill, files):
             activity = "writing the answer" if has_begun else wait_text(chunk.progress)
             if chunk.text or chunk.completion is not None:
                 if streamed:

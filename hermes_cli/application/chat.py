@@ -8,6 +8,7 @@ from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
+from hermes_cli.application.prompt import PromptText
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -28,8 +29,11 @@ from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
 
 
-def run_chat(runtime: Runtime, flags: Flags) -> int:
-    """Run the conversation and return its exit code."""
+def run_chat(runtime: Runtime, flags: Flags, first: PromptText | None = None) -> int:
+    """Run the conversation and return its exit code. `first` is the first message, or None.
+
+    If `first` was read from a pipe, the following messages are typed at the terminal, if there is one.
+    """
     from hermes_cli.repl.answer_printer import AnswerPrinter
     from hermes_cli.repl.history import TypedLines
     from hermes_cli.repl.line_reader import LineReader
@@ -38,6 +42,8 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
     from hermes_cli.repl.state import ReplState
 
     terminal, flags = runtime.terminal, flags.with_saving(runtime.settings)
+    if first is not None and terminal.stdout_is_tty:
+        terminal.switch_to_keyboard()
     # At a terminal, input typed before the prompt appears is buffered for the prompt and not echoed.
     with terminal.typing(shown=not terminal.interactive):
         persona, session, choice = start_session(
@@ -47,11 +53,14 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         host = ReplHost(runtime, flags, choice)
         printer = AnswerPrinter(interactive=terminal.interactive)
         state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
+        text = None
+        if first is not None:
+            text, state.attached = first.question, [*first.attachments]
         if not terminal.interactive:
             if not terminal.asks:
-                return Loop(state, LineReader(terminal.stdin), printer).run()
+                return Loop(state, LineReader(terminal.stdin), printer).run(text)
             _print_header(terminal, choice)
-            return Loop(state, LineReader(terminal.stdin, terminal.prompt), printer).run()
+            return Loop(state, LineReader(terminal.stdin, terminal.prompt), printer).run(text)
         history = state.history = TypedLines(
             runtime.paths.history,
             lambda: not (host.is_saving_disabled or runtime.home_problem),
@@ -59,7 +68,7 @@ def run_chat(runtime: Runtime, flags: Flags) -> int:
         )
         _print_header(terminal, choice)
         vi_keys = runtime.settings.keys == "vi"
-        return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run()
+        return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run(text)
 
 
 def _print_header(terminal: Terminal, choice: ModelChoice) -> None:

@@ -22,7 +22,7 @@ from hermes_cli.personas import check, loader
 from hermes_cli.personas.check import Scale
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
-from hermes_cli.personas.opening import open_with
+from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.untrusted.deadline import Deadline
@@ -79,7 +79,7 @@ def _check(
         row = ("lore", pluralize(total, "token"), pluralize(len(subject.entries), "entry", "entries"))
         return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
-    macros = Macros(subject.called, subject.user or DEFAULT_USER)
+    macros = macros_of(subject, subject.user or DEFAULT_USER, about_user=runtime.settings.about_user)
     opening = open_with(subject, macros)
     scale = _scale(tokens, worlds.books, runtime.settings.lore)
     lore = LoreMatcher(worlds.books, macros, runtime.settings.lore)

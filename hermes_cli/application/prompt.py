@@ -11,7 +11,15 @@ from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, template_values
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
-from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, check_text, read_file, text_of
+from hermes_cli.chat.input_text import (
+    MAX_BYTES,
+    Attachment,
+    check_input_size,
+    check_text,
+    message_text,
+    read_file,
+    text_of,
+)
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -31,17 +39,29 @@ STDIN = Path("-")
 """The name of standard input after -f, and as the first word of the prompt."""
 
 
+STDIN_NAME = "standard input"
+
+
 @dataclass(frozen=True, slots=True)
 class PromptText:
-    """The text of a prompt, the names of the files in it, and its question, which may be empty."""
+    """The parts of a prompt: standard input and files as attachments, and a question, which may be empty."""
 
-    text: str
-    files: tuple[str, ...] = ()
-    question: str = ""
+    attachments: tuple[Attachment, ...]
+    question: str
+
+    @property
+    def text(self) -> str:
+        """The whole prompt."""
+        return message_text(self.attachments, self.question)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the attachments."""
+        return tuple(attachment.name for attachment in self.attachments)
 
 
 def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Sequence[Path]) -> PromptText:
-    """Return the prompt: standard input, the files, and the words of the argument, joined by blank lines.
+    """Return the prompt: standard input, the files, and the words of the argument.
 
     Standard input is read if it is not a terminal, or if it is requested with `-`. Parts without text are
     left out. Raises UsageError if none is left, unless the persona is a template that takes no text, or if a
@@ -54,12 +74,12 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
         terminal, words[begins_with_stdin:], [path for path in files if path != STDIN]
     )
     question = check_text(" ".join(words), "the prompt")
-    parts = [_read_stdin(terminal)] if reads_stdin else []
-    parts += [read_file(path, "check the name that follows -f") for path in paths]
-    prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
-    if not prompt and takes_input(runtime.persona(flags.persona)):
+    parts = [Attachment(STDIN_NAME, _read_stdin(terminal))] if reads_stdin else []
+    parts += [Attachment(str(path), read_file(path, "check the name that follows -f")) for path in paths]
+    prompt = PromptText(tuple(part for part in parts if part.text.strip()), question)
+    if not prompt.text and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
-    return PromptText(prompt, tuple(map(str, paths)), question)
+    return prompt
 
 
 def _separate_files(
@@ -83,12 +103,12 @@ def _read_stdin(terminal: Terminal) -> str:
     timer.daemon = True
     timer.start()
     try:
-        data = check_input_size(terminal.stdin.read(MAX_BYTES + 1), "standard input")
+        data = check_input_size(terminal.stdin.read(MAX_BYTES + 1), STDIN_NAME)
     except OSError as error:
-        raise UsageError(f"standard input cannot be read: {error.strerror}") from None
+        raise UsageError(f"{STDIN_NAME} cannot be read: {error.strerror}") from None
     finally:
         timer.cancel()
-    return text_of(data, "standard input")
+    return text_of(data, STDIN_NAME)
 
 
 def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> list[PromptToken]:

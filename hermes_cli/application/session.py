@@ -96,9 +96,9 @@ def open_conversation(
         raise UsageError("--user takes a name on a single line")
     user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
+    macros = macros_of(persona, user, seed, runtime.settings.about_user)
     values = template_values(flags, persona, input_text) if input_text is not None else {}
-    filled = macros_of(persona, user, seed, runtime.settings.about_user, deadline, template_values=values)
-    macros = replace(filled, template_values={})
+    filled = replace(macros, template_values=values)
     opening = open_with(persona, filled, runtime.settings.about_user, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")

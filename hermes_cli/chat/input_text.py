@@ -1,5 +1,7 @@
 """Validates text for the model: UTF-8 without NUL characters. Nothing is normalized."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import UsageError
@@ -8,6 +10,20 @@ from hermes_cli.untrusted.source import BOM, Source, check_size, read_bytes
 
 MAX_BYTES = 64 << 20
 """Maximum size of an input: more than any context window can hold, but small enough for memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file to send with a message: its name, and its text below a line with the name."""
+
+    name: str
+    text: str
+
+
+def message_text(attachments: Iterable[Attachment], text: str) -> str:
+    """Return the text of a message with its attachments before it, separated by blank lines."""
+    parts = (*(attachment.text for attachment in attachments), text)
+    return "\n\n".join(part for part in parts if part.strip())
 
 
 def decode(data: bytes, where: str) -> str:

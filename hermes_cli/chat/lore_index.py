@@ -15,6 +15,7 @@ class LoreIndex:
     entries that are constant, that are sticky, and that fire only after another one. `expressions` are the
     numbers of the entries with regular expressions as keys, and `expression_keys` are those keys. `depths`
     are the different scan depths, and `levels` the recursion levels of the delayed entries, sorted.
+    `matching` maps the name of each text of the persona to the numbers of the entries that search it.
     """
 
     def __init__(self, entries: Sequence[LoreEntry]) -> None:
@@ -22,6 +23,7 @@ class LoreIndex:
         self.expressions = set[int]()
         self.expression_keys = set[str]()
         self._depths = dict[int, int]()
+        self.matching = dict[str, set[int]]()
         self._keys, self._numbers = list[str](), list[int]()
         for number, entry in enumerate(entries):
             if not entry.enabled or is_pinned(entry):
@@ -35,6 +37,8 @@ class LoreIndex:
                 continue
             self._depths[number] = entry.scan_depth or 0
             self._add_keys(number, entry)
+            for name in entry.matches:
+                self.matching.setdefault(name, set()).add(number)
         self.levels = sorted({entries[number].recursion_level for number in self.delayed})
         self.depths = sorted({depth for depth in self._depths.values() if depth > 0})
         self._index = KeyIndex(self._keys)

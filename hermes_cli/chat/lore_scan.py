@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from hermes_cli.chat.key_index import ScannedText
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas.lorebook import LoreEntry
+from hermes_cli.personas.lorebook import PERSONA_TEXTS, LoreEntry
 from hermes_cli.untrusted.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class Scan:
         self._deadline = deadline
         self._room = MAX_SCANNED
         self._texts = dict[int, ScannedText]()
+        self._persona_texts = dict[str, ScannedText]()
         self._recursed = list[ScannedText]()
 
     def fires(self, fired_at: Mapping[int, int]) -> dict[int, str]:
@@ -71,6 +72,10 @@ class Scan:
             numbers |= {number for number in found if index.depth(number, self._now) == depth}
             if not self._room or self._deadline.is_over:
                 break
+        for name, matching in index.matching.items():
+            text = self._scanned(self._lore.macros.persona_text(PERSONA_TEXTS[name], self._deadline))
+            self._persona_texts[name] = text
+            numbers |= matching & index.candidates(text, self._deadline)
         return numbers
 
     def _with_name(self, turn: Message) -> str:
@@ -107,9 +112,11 @@ class Scan:
         """Return the key that fires an entry, in the turns or in the entries that recursion has searched."""
         if number in self._lore.index.constant:
             return ALWAYS
+        entry = self._lore.entries[number][0]
         turns = self._texts.get(self._lore.index.depth(number, self._now))
-        texts = [*([turns] if turns else []), *self._recursed]
-        return self._lore.found_in(self._lore.entries[number][0], texts, self._deadline) if texts else None
+        described = [self._persona_texts[name] for name in entry.matches if name in self._persona_texts]
+        texts = [*([turns] if turns else []), *described, *self._recursed]
+        return self._lore.found_in(entry, texts, self._deadline) if texts else None
 
     def _scanned(self, text: str) -> ScannedText:
         """Return the end of the text, as much as may still be searched at this turn."""

@@ -98,10 +98,7 @@ class Session:
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, turn=turn)
 
     def filled(self, text: str) -> str:
-        """Return the user's text with its macros expanded, if the persona is a character.
-
-        If this changes the text, a remark has the result, which is saved instead of the macros.
-        """
+        """Return the user's text with its macros expanded. Add a remark if this changes it."""
         turns = self.conversation.messages[self.root :]
         filled = fill_turn(text, self.prompt_settings, len(self.tree), turns, self._deadline)
         if filled != text:
@@ -284,11 +281,9 @@ class Session:
 
     def _report_left_out(self, prompt: Prompt) -> None:
         """Add a remark about parts that are left out, once for each kind of part, and unknown macros."""
-        if unknown := report_unknown(self.prompt_settings.macros.state):
-            self.remarks.append(unknown)
         new = [part for part in prompt.left_out if part.kind not in self._reported]
         self._reported |= {part.kind for part in new}
-        self.remarks += left_out_remarks(new)
+        self.remarks += report_unknown(self.prompt_settings.macros.state) + left_out_remarks(new)
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Replace the summaries of the oldest turns, and save them."""

@@ -27,9 +27,9 @@ def idle_seconds(path: Sequence[Node]) -> float | None:
     return times[1] - times[0] if len(times) == 2 else None  # noqa: PLR2004 - two turns
 
 
-def report_unknown(state: MacroState) -> str:
-    """Return a remark about the unknown macros that have not been reported yet; empty if there are none."""
+def report_unknown(state: MacroState) -> list[str]:
+    """Return a remark about the unknown macros that have not been reported yet, if there are any."""
     new = [name for name, is_reported in state.unknown.items() if not is_reported]
     state.unknown.update(dict.fromkeys(new, True))
     names = ", ".join(f"{{{{{name}}}}}" for name in new)
-    return f"Unknown macros are left in the text: {names}" if new else ""
+    return [f"Unknown macros are left in the text: {names}"] if new else []

@@ -1,6 +1,5 @@
 """`hermes ask`: one answer, for scripts. Standard output contains only the answer and a newline."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +60,9 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
+    then_chat: Annotated[
+        bool, typer.Option("--then-chat", help="Continue in a chat, which is saved, after the answer.")
+    ] = False,
     quiet: Annotated[
         bool,
         typer.Option("-q", "--quiet", help="Print no notices, only errors and warnings about the answer."),
@@ -74,12 +76,20 @@ def ask(
     from hermes_cli.application.answer import OutputFormat, print_answer
     from hermes_cli.application.prompt import read_prompt
 
+    if then_chat and (as_json or json_stream or no_stream or prefill or flags.variables):
+        raise UsageError(
+            "--then-chat excludes --json, --json-stream, --no-stream, --prefill and --var", "omit one of them"
+        )
     if as_json + json_stream + no_stream > 1:
         raise UsageError("--json, --json-stream and --no-stream exclude each other", "use one of them")
     if quiet:
-        runtime.terminal = replace(runtime.terminal, quiet=True)
+        runtime.terminal.quiet = True
     output = OutputFormat.COMPLETE if no_stream else OutputFormat.STREAM
     if as_json or json_stream:
         output = OutputFormat.JSON if as_json else OutputFormat.JSON_LINES
     text = read_prompt(runtime, flags, prompt or [], files or [])
+    if then_chat:
+        from hermes_cli.application.chat import run_chat
+
+        raise typer.Exit(run_chat(runtime, flags, text))
     print_answer(runtime, flags, text, prefill, output)

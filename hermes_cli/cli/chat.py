@@ -4,6 +4,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.cli.ask import Prompt
 from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
 
 app = new_app()
@@ -26,14 +27,19 @@ app = new_app()
     examples=(
         "hermes chat -m starter",
         "hermes chat -p edward-elric --user Winry",
-        "hermes chat -c",
+        'git diff | hermes chat "Review this."',
     ),
 )
-def chat(runtime: Runtime, flags: Flags) -> None:
+def chat(runtime: Runtime, flags: Flags, prompt: Prompt = None) -> None:
     """Chat with a model.
 
-    If standard input is not a terminal, each line is one turn.
+    With PROMPT, the first message is standard input, if it is not a terminal, and PROMPT; the following ones
+    are typed at the terminal. If PROMPT is -, the first message is standard input alone.
+
+    Without PROMPT, each line of a standard input that is not a terminal is one turn.
     """
     from hermes_cli.application.chat import run_chat
+    from hermes_cli.application.prompt import read_prompt
 
-    raise typer.Exit(run_chat(runtime, flags))
+    first = read_prompt(runtime, flags, prompt, []) if prompt else None
+    raise typer.Exit(run_chat(runtime, flags, first))

@@ -13,6 +13,15 @@ from typing import Final
 from hermes_cli.messages import Role
 
 EXCERPT: Final = 30
+PERSONA_TEXTS: Final = {
+    "user": "persona",
+    "character": "description",
+    "personality": "personality",
+    "note": "chardepthprompt",
+    "scenario": "scenario",
+    "creator_notes": "creatornotes",
+}
+"""The texts that an entry can search in addition to the chat, each with the macro that inserts the text."""
 
 
 class Logic(StrEnum):
@@ -46,7 +55,8 @@ class LoreEntry:
 
     If `recursable` is true, the text of other entries can fire it; if `only_recursion` is true, it can fire
     only after another entry, together with the other entries of its `recursion_level`. If `recurses` is true,
-    its text can fire other entries. It is used for the `characters` only, if there are any, and not for the
+    its text can fire other entries. Its keys are also searched in the persona's texts in `matches`, which are
+    keys of PERSONA_TEXTS. It is used for the `characters` only, if there are any, and not for the
     `except_characters`.
     """
 
@@ -78,6 +88,7 @@ class LoreEntry:
     ignores_budget: bool = False
     characters: tuple[str, ...] = ()
     except_characters: tuple[str, ...] = ()
+    matches: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

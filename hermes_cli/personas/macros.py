@@ -6,7 +6,7 @@ unchanged and reported. The macro names are those of SillyTavern and of the char
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 from typing import Final
@@ -30,7 +30,10 @@ _NAME: Final = re.compile(r"\s*([A-Za-z_#/.][\w./-]{0,39})(?=\s|:|\Z)", re.ASCII
 _MAX_DEPTH: Final = 8
 _ROLL: Final = re.compile(r"(?:(\d{0,3})d)?(\d{1,6})([+-]\d{1,6})?", re.IGNORECASE)
 _NEWLINES: Final = "\r\n"
-TEXTS: Final = ("persona", "description", "personality", "scenario", "mesexamples")
+TEXTS: Final = (
+    *("persona", "description", "personality", "scenario", "mesexamples"),
+    *("chardepthprompt", "creatornotes"),
+)
 """The macros for texts of the persona, and for the user's description, in lower case."""
 NAME_LENGTH: Final = 100
 """Longer names are cut to this many characters, because text may contain a name 10,000 times."""
@@ -77,8 +80,8 @@ class Macros:
     """The values of the macros in one conversation.
 
     With the same `seed`, random macros have the same values at the same places. `texts` maps the names of
-    macros in lower case, such as `scenario`, to their values. `template_values` are additional macros, whose
-    names are case-sensitive.
+    macros in lower case, such as `scenario`, to texts of the persona, whose macros are not expanded yet.
+    `template_values` are additional macros, whose names are case-sensitive.
     """
 
     char: str
@@ -116,11 +119,17 @@ class Macros:
             if deadline.is_over:
                 deadline.skipped["macros"] = f"not all were filled in within {deadline.seconds:g} s"
                 return text
-            expansion = _Expansion(self, f"{self.seed}/{place}", moment, original, turns)
+            expansion = _Expansion(
+                self, f"{self.seed}/{place}", moment, original=original, turns=turns, deadline=deadline
+            )
             filled = expansion.fill(text)
             if expansion.is_limited:
                 deadline.skipped["macros"] = "a text has too many, and some of them are unchanged"
             return filled
+
+    def persona_text(self, name: str, deadline: Deadline) -> str:
+        """Return the text of the persona that a macro inserts; empty if there is none."""
+        return replace(self, texts={}).fill(self.texts.get(name, ""), name, deadline=deadline)
 
 
 @dataclass(slots=True)
@@ -136,13 +145,22 @@ class _Expansion:
     """The expansion of one text."""
 
     def __init__(
-        self, macros: Macros, place: str, moment: int, original: str | None, turns: Sequence[Message]
+        self,
+        macros: Macros,
+        place: str,
+        moment: int,
+        *,
+        original: str | None,
+        turns: Sequence[Message],
+        deadline: Deadline,
     ) -> None:
         self._macros = macros
         self._place = place
         self._moment = moment
         self._original = original
         self._turns = turns
+        self._deadline = deadline
+        self._texts = dict[str, str]()
         self._draws = self._dice = self._inserted = self._inserted_values = 0
         self.is_limited = False
 
@@ -206,7 +224,7 @@ class _Expansion:
         if name in {"newline", "noop"}:
             return "\n" if name == "newline" else ""
         if name == "original" or name in self._macros.texts:
-            return self._limited(self._original if name == "original" else self._macros.texts[name])
+            return self._limited(self._original if name == "original" else self._persona_text(name))
         if name in _LAST:
             last = (turn.text for turn in reversed(self._turns) if turn.role in _LAST[name])
             return self._limited(next(last, ""))
@@ -221,6 +239,12 @@ class _Expansion:
             self.is_limited = True
             return None
         return value
+
+    def _persona_text(self, name: str) -> str:
+        """Return a text of the persona. It is expanded once, because a text may contain it 10,000 times."""
+        if name not in self._texts:
+            self._texts[name] = self._macros.persona_text(name, self._deadline)
+        return self._texts[name]
 
     def _value_of(self, name: str, inside: list[_Part], rest: str) -> str | None:
         """Return the value of a macro with arguments, which follow its name and a colon."""

@@ -14,7 +14,7 @@ from hermes_cli.errors import PersonaError
 from hermes_cli.messages import Role
 from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_table
 from hermes_cli.personas import template
-from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
+from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
@@ -62,6 +62,14 @@ _READERS: Final[Mapping[Any, Callable[[Value], Any]]] = {
 }
 
 
+def _matches(value: Value) -> tuple[str, ...]:
+    names = value.texts()
+    for name in names:
+        if name not in PERSONA_TEXTS:
+            value.reject(f"has '{name[:SHOWN]}', which is none of {', '.join(PERSONA_TEXTS)}")
+    return names
+
+
 def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
     """Map the fields of a dataclass to functions that read them. The fields in `first` come first."""
     types = {field.name: field.type for field in fields(kind)}
@@ -74,6 +82,7 @@ BOOK_FIELDS: Final[_Fields] = _fields(Lorebook) | {"share": lambda value: value.
 ENTRY_FIELDS: Final[_Fields] = _fields(LoreEntry, "name", "keys", "content", "enabled", "constant") | {
     "order": _signed,
     "priority": _signed,
+    "matches": _matches,
 }
 PERSONA_FIELDS: Final[_Fields] = {
     **dict.fromkeys(("name", "nickname", "user"), Value.line),

@@ -4,8 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -29,22 +28,14 @@ _Fill = Callable[..., str]
 _START: Final = re.compile(r"^[ \t]*<START>[ \t]*$|<START>", re.IGNORECASE | re.MULTILINE)
 
 
-def macros_of(
-    persona: Persona,
-    user: str,
-    seed: int,
-    about_user: str,
-    deadline: Deadline,
-    *,
-    template_values: Mapping[str, str] | None = None,
-) -> Macros:
+def macros_of(persona: Persona, user: str, seed: int = 0, about_user: str = "") -> Macros:
     """Return the macros of a conversation with the persona, whose texts are themselves macros."""
-    macros = Macros(persona.called, user, seed, template_values=template_values or {})
     if persona.verbatim:
-        return macros
+        return Macros(persona.called, user, seed)
+    note = persona.note.text if persona.note else ""
     texts = (about_user, persona.character, persona.personality, persona.scenario, persona.dialogue)
-    named = zip(TEXTS, texts, strict=True)
-    return replace(macros, texts={name: macros.fill(text, name, deadline=deadline) for name, text in named})
+    named = zip(TEXTS, (*texts, note, persona.creator_notes), strict=True)
+    return Macros(persona.called, user, seed, texts=dict(named))
 
 
 def open_with(

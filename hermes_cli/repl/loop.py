@@ -6,12 +6,12 @@ the error is printed and the loop continues.
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
-from hermes_cli.chat.input_text import check_text
+from hermes_cli.chat.input_text import check_text, message_text
 from hermes_cli.engines.base import FinishReason
 from hermes_cli.errors import HermesError, ReaderGone, ResourcesExhausted, as_hermes_error
 from hermes_cli.repl import command_table
@@ -32,8 +32,11 @@ class Loop:
         self._interactive = printer.interactive
         self._in_command = False
 
-    def run(self) -> int:
-        """Run until the end of input or `/exit`; return the exit code."""
+    def run(self, first: str | None = None) -> int:
+        """Send the message `first`, if any, and run until the end of input or `/exit`; return the exit code.
+
+        The files in `state.attached` are sent with the first message.
+        """
         state = self._state
         with self._ctrl_c():
             tree = state.session.tree
@@ -44,6 +47,8 @@ class Loop:
                     state.notice("Your last turn has no answer yet; /regen generates one.")
             else:
                 state.greet()
+            if first is not None:
+                self._guarded(lambda: self._send_first(first))
             while state.running and self._round():
                 pass
         loading = state.loading
@@ -54,10 +59,19 @@ class Loop:
     def _round(self) -> bool:
         """Read and process one line; return False at the end of input."""
         self._state.print_engine_notices()
-        try:
+
+        def read_turn() -> bool:
             line = self._reader.read()
             if line is not None:
                 self._turn(replace(line, text=check_text(line.text, "the line")))
+            return line is not None
+
+        return self._guarded(read_turn)
+
+    def _guarded(self, action: Callable[[], bool]) -> bool:
+        """Return the result of an action. If it fails or is stopped, print why, and return True."""
+        try:
+            return action()
         except KeyboardInterrupt:
             self._state.was_stopped = True
             self._state.notice("(stopped)")
@@ -66,8 +80,6 @@ class Loop:
                 raise
             self._fail(error)
             self._offer_smaller(error)
-        else:
-            return line is not None
         return True
 
     def _offer_smaller(self, error: HermesError) -> None:
@@ -116,12 +128,22 @@ class Loop:
         finally:
             self._in_command = False
 
+    def _send_first(self, text: str) -> bool:
+        """Show and send the message that was given on the command line."""
+        state = self._state
+        if self._interactive:
+            names = ", ".join(sanitize_line(attachment.name) for attachment in state.attached)
+            state.notice(f"> {text}{f' ({names})' if names else ''}".rstrip())
+        self._send(text)
+        return True
+
     def _send(self, text: str) -> None:
         """Send a message with the attached files. If no text is generated, put it back at the prompt."""
         state = self._state
         attached, state.attached = state.attached, []
         names = [attachment.name for attachment in attached]
-        message = "\n\n".join([*(attachment.text for attachment in attached), text])
+        message = message_text(attached, text)
+        state.session.recorder.question = text
         answered = False
         try:
             state.answer(lambda cancel: state.session.send(message, cancel, files=names))

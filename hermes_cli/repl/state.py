@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from hermes_cli.chat.input_text import Attachment
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
@@ -89,14 +90,6 @@ class Host(Protocol):
 
         Raises HermesError with the reason.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file to send with the next message: its name, and its text below a line with the name."""
-
-    name: str
-    text: str
 
 
 @dataclass

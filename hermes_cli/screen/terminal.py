@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted, UsageError
 from hermes_cli.screen.columns import fitted
@@ -47,6 +47,8 @@ class Terminal:
     reflows: bool = True
     clipboard: str = ""
     quiet: bool = False
+    _modes: list[Any] | None = None
+    """The modes of the terminal on standard input, to be restored at the end."""
 
     @classmethod
     def from_process(cls, environ: Mapping[str, str]) -> "Terminal":
@@ -240,21 +242,44 @@ class Terminal:
     @contextmanager
     def restored(self) -> Iterator[None]:
         """Restore the terminal's modes, cursor and paste mode at the end, even after an error."""
-        if not self.stdin_is_tty:
-            yield
-            return
-        import termios
-
-        descriptor = self.stdin.fileno()
-        modes = termios.tcgetattr(descriptor)
+        if self.stdin_is_tty:
+            self._remember_modes()
         try:
             yield
         finally:
-            with suppress(OSError, termios.error):  # the terminal itself is gone, for example after SIGHUP
-                changed = termios.tcgetattr(descriptor) != modes
-                termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
-                if changed and self.stdout_is_tty:  # a prompt was interrupted
-                    os.write(self.stdout.fileno(), (SHOW_CURSOR + DO_NOT_MARK_PASTES).encode())
+            if self._modes is not None:
+                self._restore_modes(self._modes)
+
+    def switch_to_keyboard(self) -> None:
+        """Replace a standard input that was a pipe by the controlling terminal, if there is one.
+
+        Child processes, such as the user's editor, inherit it.
+        """
+        if self.stdin_is_tty:
+            return
+        with suppress(OSError, ValueError):  # there is no terminal, or standard input is closed
+            descriptor = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.dup2(descriptor, self.stdin.fileno())
+            finally:
+                os.close(descriptor)
+            self.stdin_is_tty = True
+            self._remember_modes()
+
+    def _remember_modes(self) -> None:
+        import termios
+
+        self._modes = termios.tcgetattr(self.stdin.fileno())
+
+    def _restore_modes(self, modes: list[Any]) -> None:
+        import termios
+
+        descriptor = self.stdin.fileno()
+        with suppress(OSError, termios.error):  # the terminal itself is gone, for example after SIGHUP
+            changed = termios.tcgetattr(descriptor) != modes
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, modes)
+            if changed and self.stdout_is_tty:  # a prompt was interrupted
+                os.write(self.stdout.fileno(), (SHOW_CURSOR + DO_NOT_MARK_PASTES).encode())
 
 
 def _bytes_of(stream: IO[str] | None) -> IO[bytes]:

@@ -298,3 +298,16 @@ def test_entries_of_other_characters_and_switched_off_ones_do_not_fire() -> None
         [Lorebook((LoreEntry("x", ("a",), name="One"), LoreEntry("y", ("a",))))], MACROS, off={"One"}
     )
     assert list(lore.fires(turns("a"), {})) == [1]
+
+
+def test_an_entry_searches_the_texts_of_the_persona_that_it_names() -> None:
+    """A key fires an entry by a text of the persona, together with secondary keys in the chat."""
+    macros = replace(MACROS, texts={"scenario": "a castle", "persona": "a knight"})
+    entries = (
+        LoreEntry("x", ("castle",), matches=("scenario",)),
+        LoreEntry("x", ("castle",), matches=("user", "note")),
+        LoreEntry("x", ("knight",), secondary=("hello",), matches=("user",)),
+        LoreEntry("x", ("castle",)),
+    )
+    fires = LoreMatcher([Lorebook(entries)], macros).fires(turns("hello"), {})
+    assert fires == {0: "castle", 2: "knight"}

@@ -138,7 +138,7 @@ def test_a_prompt_longer_than_the_context_exits_65_with_the_counts(home: Env, tm
     assert (result.code, result.stdout) == (65, b"")
     assert "169 tokens" in result.stderr
     assert "100" in result.stderr
-    assert result.stderr.endswith("shorten the message; or choose a model with a longer context\n")
+    assert result.stderr.endswith("send less of standard input; or choose a model with a longer context\n")
 
 
 def test_the_hint_for_a_long_prompt_names_its_files(home: Env, tmp_path: Path) -> None:

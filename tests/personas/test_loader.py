@@ -183,3 +183,19 @@ def test_a_world_is_found_by_its_key_title_or_path(tmp_path: Path) -> None:
     with pytest.raises(PersonaError, match="no world 'wordl'; did you mean 'world'") as caught:
         find_lorebook("wordl", tmp_path)
     assert "personas import" in caught.value.hint
+
+
+def test_the_settings_of_a_persona_are_the_defaults_of_its_worlds(tmp_path: Path) -> None:
+    """A world keeps the settings that it has itself."""
+    entry = '[[lore]]\nkeys = ["a"]\ncontent = "b"\n'
+    lore = tmp_path / "lore"
+    lore.mkdir()
+    write_file(lore, "one.toml", entry)
+    write_file(lore, "two.toml", f"[lorebook]\nscan_depth = 9\n{entry.replace('b', 'c')}")
+    path = write_file(
+        tmp_path,
+        "sera.toml",
+        'system = "x"\nworlds = ["one", "two"]\n[lorebook]\nscan_depth = 4\nshare = 10\n',
+    )
+    _, one, two = lorebooks(load_file(path), lore).books
+    assert [(book.scan_depth, book.share) for book in (one, two)] == [(4, 10), (9, 10)]

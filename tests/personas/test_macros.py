@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -132,13 +133,15 @@ def test_deep_nesting_is_unchanged_and_a_long_name_is_cut() -> None:
         "{{original}}" * 330_000,
         "{{random:" + "a," * 2_000_000 + "}}",
         "{{random:" + "{{char}}" * 400_000 + "}}",
+        "{{scenario}}" * 300_000,
         "{{random:" + ("a" * 400 + "{{char}}") * 9000 + "}}",
     ],
 )
 def test_the_macros_of_a_text_cost_a_bounded_amount(text: str) -> None:
     """4 MB of any macro are filled in within 1 s of CPU time, and grow by at most 2 MB."""
     began = time.thread_time()
-    filled = Macros("n" * 100, "u" * 100).fill(text, original="o" * 600)
+    texts = {"scenario": "{{user}}" * 10_000}
+    filled = Macros("n" * 100, "u" * 100, texts=texts).fill(text, original="o" * 600)
     assert time.thread_time() - began < 1
     assert len(filled) <= len(text) + MAX_MARKS * NAME_LENGTH
 
@@ -175,8 +178,10 @@ def test_the_last_messages_are_inserted() -> None:
 
 def test_texts_of_the_persona_are_macros() -> None:
     """The names of texts are macros; without a text they are unknown."""
-    macros = Macros("Ed", "Ann", texts={"scenario": "A {{char}}.", "mesexamples": ""})
-    assert macros.fill("{{scenario}}|{{mesExamples}}|{{persona}}") == "A {{char}}.||{{persona}}"
+    macros = Macros("Ed", "Ann", texts={"scenario": "{{user}} {{scenario}}", "mesexamples": ""})
+    text = "{{scenario}}|{{mesExamples}}|{{persona}}"
+    assert macros.fill(text) == "Ann {{scenario}}||{{persona}}"
+    assert replace(macros, user="Winry").fill(text) == "Winry {{scenario}}||{{persona}}"
 
 
 def test_a_variable_is_set_and_read() -> None:

@@ -250,6 +250,15 @@ def test_a_large_lorebook_is_read() -> None:
             "'probability' in lore 1 is out of the range",
         ),
         ('system = "x"\n[[lore]]\ncontent = "a"\nprobability = "1"', "'probability' in lore 1 is a string"),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nmatches = ["story"]',
+            "'matches' in lore 1 has 'story', which is none of user, character, personality",
+        ),
+        (
+            'system = "x"\n[[lore]]\ncontent = "a"\nrole = "narrator"',
+            "which is none of system, user, assistant",
+        ),
+        ('system = "x"\n[lorebook]\nshare = 101', "'share' in [lorebook] is out of the range"),
         ('system = "x"\n[lorebook]\ndepth = 3', "'depth' in [lorebook] is not a known key"),
         ('system = "x"\n[lorebook]\ntoken_budget = -1', "'token_budget' in [lorebook] is out of the range"),
         ("a = " + "[" * 5000, "nested too deeply"),

@@ -7,8 +7,8 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.macros import Macros
-from hermes_cli.personas.opening import open_with
-from hermes_cli.personas.persona import Example, Persona
+from hermes_cli.personas.opening import macros_of, open_with
+from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted.deadline import Deadline
 
 SERAPHINA = Persona(
@@ -104,3 +104,22 @@ def test_greetings_are_limited() -> None:
     opening = open_with(replace(SERAPHINA, greetings=("x",) * 240_000), MACROS, deadline=deadline)
     assert len(opening.greetings) == 1000
     assert deadline.report == "greetings: left out 239,000 of 240,000"
+
+
+def test_the_texts_of_a_persona_are_macros() -> None:
+    """Each text is a macro, with its own macros expanded; a verbatim persona has none."""
+    persona = Persona(
+        *("Ed", "", Path("ed.toml")),
+        character="{{char}} is short.",
+        personality="loud",
+        scenario="with {{user}}",
+        dialogue="{{char}}: Hm.",
+        note=Note("tired"),
+        creator_notes="mine",
+    )
+    text = "{{persona}}|{{description}}|{{personality}}|{{scenario}}|{{mesExamples}}"
+    macros = macros_of(persona, "Ann", about_user="{{user}} is tall.")
+    assert macros.fill(text) == "Ann is tall.|Ed is short.|loud|with Ann|Ed: Hm."
+    assert macros.fill("{{charDepthPrompt}}, {{creatorNotes}}") == "tired, mine"
+    verbatim = macros_of(replace(persona, verbatim=True), "Ann")
+    assert verbatim.fill(text) == text

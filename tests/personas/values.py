@@ -6,7 +6,7 @@ from types import MappingProxyType
 from hypothesis import strategies as st
 
 from hermes_cli.messages import Role
-from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
+from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 
 SOURCE = Path("somebody.toml")
@@ -51,6 +51,9 @@ entries = st.builds(
     only_recursion=flags,
     recursion_level=numbers,
     characters=st.lists(filled, max_size=2).map(tuple),
+    matches=st.sets(st.sampled_from([*PERSONA_TEXTS])).map(
+        lambda names: tuple(name for name in PERSONA_TEXTS if name in names)
+    ),
     except_characters=st.lists(filled, max_size=2).map(tuple),
     ignores_budget=flags,
 )

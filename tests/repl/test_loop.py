@@ -267,3 +267,31 @@ def test_commands_write_to_stderr_only(home: Env, tmp_path: Path, command: str) 
     result = chat(home, tmp_path, f"{command}\n")
     assert result.stdout == b""
     assert result.stderr
+
+
+def test_with_a_prompt_the_pipe_is_one_message(home: Env, tmp_path: Path) -> None:
+    """Without a terminal, the whole input and the prompt are answered once, and commands in them are text."""
+    model = script(tmp_path, {"text": "1"}, {"text": "2"})
+    result = hermes("chat", "-m", model, "/help", "me", env=home, stdin=b"one\n/exit\n")
+    assert (result.code, result.stdout) == (0, b"1\n")
+    alone = hermes("chat", "-m", model, "-", env=home, stdin=b"one\ntwo\n")
+    assert (alone.code, alone.stdout) == (0, b"1\n")
+    rows = hermes("sessions", "list", env=home).stdout.decode().splitlines()
+    assert [row.split()[-1] for row in rows] == ["two", "me"]
+    shown = hermes("sessions", "show", "1", env=home).stdout.decode()
+    assert "one\n/exit\n\n/help me" in shown
+
+
+def test_a_prompt_of_a_chat_that_fails_sets_the_exit_code(home: Env, tmp_path: Path) -> None:
+    """As `ask` does."""
+    model = script(tmp_path, {"text": "1"}, context_size=600)
+    assert hermes("chat", "-m", model, "long " * 500, env=home).code == 65
+    assert hermes("chat", "-m", model, "", env=home).code == 2
+
+
+@pytest.mark.parametrize("flag", ["--json", "--no-stream", "--json-stream", "--prefill=x", "--var=a=b"])
+def test_then_chat_excludes_flags_of_one_answer(home: Env, tmp_path: Path, flag: str) -> None:
+    """The answer of a chat is printed as in a chat."""
+    result = hermes("ask", "--then-chat", flag, "-m", script(tmp_path, {"text": "1"}), "hi", env=home)
+    assert (result.code, result.stdout) == (2, b"")
+    assert "--then-chat excludes" in result.stderr

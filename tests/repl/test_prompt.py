@@ -18,6 +18,7 @@ from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat.input_text import Attachment
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel
@@ -31,7 +32,7 @@ from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.loop import Loop
 from hermes_cli.repl.paste_input import PasteParser
 from hermes_cli.repl.prompt import PromptReader
-from hermes_cli.repl.state import Attachment, ReplState
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.terminal import Terminal
 
 Env = Mapping[str, str]

@@ -33,7 +33,10 @@ class Screen(pyte.HistoryScreen):
 
 
 class Terminal:
-    """A running hermes, the text on its screen, and keys to press."""
+    """A running hermes, the text on its screen, and keys to press.
+
+    If a file `stdin` is given, it is hermes' standard input instead of the terminal.
+    """
 
     screen_class = Screen
 
@@ -44,13 +47,18 @@ class Terminal:
         columns: int = 100,
         rows: int = 30,
         folder: Path | None = None,
+        *,
+        stdin: Path | None = None,
     ) -> None:
         self._screen: Any = self.screen_class(columns, rows, history=5000)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
+        command = [sys.executable, "-m", "hermes_cli", *arguments]
+        if stdin is not None:
+            command = ["/bin/sh", "-c", 'exec "$@" <"$0"', str(stdin), *command]
         self.child: Any = pexpect.spawn(
-            sys.executable,
-            ["-m", "hermes_cli", *arguments],
+            command[0],
+            command[1:],
             cwd=folder,
             env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
             dimensions=(rows, columns),

@@ -11,8 +11,8 @@ import pexpect
 import pytest
 
 from hermes_cli.repl import command_table
-from tests.run_hermes import script
-from tests.terminal.screen import PATIENCE_S, PROMPT, Terminal, at_the_prompt
+from tests.run_hermes import hermes, script
+from tests.terminal.screen import ENDLESS_TURN, PATIENCE_S, PROMPT, Terminal, at_the_prompt
 
 Env = Mapping[str, str]
 
@@ -334,3 +334,57 @@ def test_dropped_turns_are_reported_once(home: Env, tmp_path: Path) -> None:
             term.type(f"question {turn} {'y' * 50}\r")
             term.expect(rf"question {turn} y+\n(?:The context[^\n]*\n)?Hermes 2\nx+\n\n>")
         assert term.text.count("The context is full: ") == 1
+
+
+def test_a_pipe_is_answered_and_the_chat_goes_on_at_the_keyboard(home: Env, tmp_path: Path) -> None:
+    """The pipe and PROMPT are the first message; then keys, Ctrl-C and the editor work as usual."""
+    piped = tmp_path / "diff.txt"
+    piped.write_text("-old\n+new\n")
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\n[ -t 0 ] && echo "from the editor" > "$1"\n')
+    editor.chmod(0o700)
+    model = script(tmp_path, {"text": "Looks good."}, ENDLESS_TURN, {"text": "Third."})
+    env = {**home, "EDITOR": str(editor)}
+    with Terminal(["chat", "-m", model, "Review this."], env, stdin=piped) as term:
+        term.expect(r"^> Review this\. \(standard input\)\nHermes 2\nLooks good\.\n\n>")
+        term.type("go\r")
+        term.expect("tick tick")
+        term.type("\x03")
+        term.expect(r"\(stopped; the text so far is kept\)")
+        term.type("\x18\x05")  # Ctrl-X Ctrl-E
+        term.expect("^> from the editor")
+        term.type("\r")
+        term.expect(r"^Third\.\n\n>")
+        term.type("/show prompt\r")
+        term.expect(r"user\n-old\n\+new\n\nReview this\.<\|im_end\|>")
+        term.type("\x04")
+        assert term.leave() == 0
+        assert term.is_cooked()
+
+
+@pytest.mark.parametrize("arguments", [["chat", "Hello, you."], ["ask", "Hello, you.", "--then-chat"]])
+def test_a_first_message_may_be_an_argument(home: Env, tmp_path: Path, arguments: list[str]) -> None:
+    """It is shown and answered, and the conversation is saved."""
+    model = script(tmp_path, {"text": "Hi."}, {"text": "Fine."})
+    with Terminal([*arguments, "-m", model], home) as term:
+        term.expect(r"^> Hello, you\.\nHermes 2\nHi\.\n\n>")
+        term.type("How are you?\r")
+        term.expect(r"^Fine\.\n\n>")
+        term.type("\x04")
+        assert term.leave() == 0
+    assert b"4 messages" in hermes("sessions", "list", env=home).stdout
+
+
+def test_a_first_message_that_does_not_fit_comes_back(home: Env, tmp_path: Path) -> None:
+    """The question is at the prompt again, and the pipe is still attached; Ctrl-C removes it."""
+    piped = tmp_path / "long.txt"
+    piped.write_text("long " * 500)
+    model = script(tmp_path, {"text": "Hi."}, context_size=600)
+    with Terminal(["chat", "-m", model, "Sum up."], home, stdin=piped) as term:
+        term.expect(r"^> Sum up\.$")
+        text = term.expect("1 file attached")
+        assert "send less of standard input" in " ".join(text.split())
+        term.type("\x03\x03")
+        term.expect("attached files were removed")
+        term.type("Sum up.\r")
+        term.expect(r"^Hi\.\n\n>")

@@ -31,11 +31,16 @@ _POSITIONS: Final = {Position.BEFORE: _BEFORE, Position.AFTER: _AFTER, Position.
 _SILLYTAVERN_KEYS: Final = frozenset({"selectiveLogic", "display_index", "position"})
 _ROLES: Final = (Role.SYSTEM, Role.USER, Role.ASSISTANT)
 """The role for each value of SillyTavern's `role`."""
-MATCH_FLAGS: Final = (
-    *("match_persona_description", "match_character_description", "match_character_personality"),
-    *("match_character_depth_prompt", "match_scenario", "match_creator_notes"),
-)
-_UNUSED: Final = ("group", "vectorized", "triggers", "automation_id", *MATCH_FLAGS)
+MATCH_FLAGS: Final = {
+    "match_persona_description": "user",
+    "match_character_description": "character",
+    "match_character_personality": "personality",
+    "match_character_depth_prompt": "note",
+    "match_scenario": "scenario",
+    "match_creator_notes": "creator_notes",
+}
+"""SillyTavern's keys for the texts in an entry's `matches`."""
+_UNUSED: Final = ("group", "vectorized", "triggers", "automation_id")
 """Keys of SillyTavern's entries for features that hermes does not support."""
 _OWN: Final = "hermes"
 
@@ -167,6 +172,7 @@ def _entry(raw: _Table, remarks: Remarks) -> LoreEntry:
         role=_ROLES[extensions.get("role").integer(0, len(_ROLES) - 1)],
         case_sensitive=case_sensitive,
         probability=probability if is_random else 100.0,
+        matches=tuple(name for key, name in MATCH_FLAGS.items() if extensions.get(key).boolean()),
         recursable=not extensions.get("exclude_recursion").boolean(),
         recurses=not extensions.get("prevent_recursion").boolean(),
     )
@@ -275,8 +281,7 @@ def _write_settings(result: _Table, old: Lorebook, new: Lorebook) -> None:
 
 def _with_own(extensions: _Table, own: _Table) -> _Table:
     """Return `extensions` with these fields of hermes', and without the key if there are none."""
-    others = {key: value for key, value in extensions.items() if key != _OWN}
-    return others | ({_OWN: own} if own else {})
+    return {key: extensions[key] for key in extensions if key != _OWN} | ({_OWN: own} if own else {})
 
 
 def _written_entries(
@@ -344,17 +349,15 @@ def _written_entry(raw: _Table, old: LoreEntry | None, new: LoreEntry) -> _Table
     if is_changed(*_OWN_FIELDS, "only_recursion"):
         defaults = LoreEntry("")
         own = {
-            name: value for name in _OWN_FIELDS if (value := getattr(new, name)) != getattr(defaults, name)
+            name: list(value) if isinstance(value, tuple) else value
+            for name in _OWN_FIELDS
+            if (value := getattr(new, name)) != getattr(defaults, name)
         }
-        extensions = _with_own(extensions, {key: _plain(value) for key, value in own.items()})
+        extensions = _with_own(extensions, own)
         extensions.pop("character_filter", None)
     if extensions or "extensions" in raw:
         result["extensions"] = extensions
     return result
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _write_combined_fields(
@@ -380,6 +383,8 @@ def _write_combined_fields(
     if is_changed("only_recursion", "recursion_level"):
         level = new.recursion_level if new.recursion_level > 1 else True
         extensions["delay_until_recursion"] = new.only_recursion and level
+    if is_changed("matches"):
+        extensions |= {key: name in new.matches for key, name in MATCH_FLAGS.items()}
     if is_changed("recursable", "recurses"):
         extensions |= {"exclude_recursion": not new.recursable, "prevent_recursion": not new.recurses}
 

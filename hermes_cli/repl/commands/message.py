@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hermes_cli.chat.input_text import read_file
+from hermes_cli.chat.input_text import Attachment, read_file
 from hermes_cli.errors import UsageError
-from hermes_cli.repl.state import Attachment, ReplState
+from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 

@@ -140,6 +140,16 @@ def test_a_delay_until_recursion_may_have_a_level(delay: Any, expected: tuple[bo
     assert (entry.only_recursion, entry.recursion_level) == expected
 
 
+def test_the_texts_that_an_entry_matches_are_read() -> None:
+    """Each flag of SillyTavern names a text of the persona or of the user."""
+    flags = ("PersonaDescription", "CharacterDescription", "CharacterPersonality", "CharacterDepthPrompt")
+    set_flags = {f"match{name}": True for name in (*flags, "Scenario", "CreatorNotes")}
+    assert world_entry(**set_flags)[0].matches == (
+        *("user", "character", "personality", "note", "scenario", "creator_notes"),
+    )
+    assert world_entry(matchScenario=False)[0].matches == ()
+
+
 def test_the_role_of_an_entry_is_read() -> None:
     """SillyTavern's role numbers give the role; without one it is the system's."""
     roles = [world_entry(role=number)[0].role for number in (0, 1, 2, None)]
@@ -149,8 +159,6 @@ def test_the_role_of_an_entry_is_read() -> None:
 @pytest.mark.parametrize(
     ("fields", "remark"),
     [
-        ({"matchPersonaDescription": True}, "'match_persona_description', which hermes does not use"),
-        ({"matchScenario": True}, "'match_scenario', which hermes does not use"),
         ({"automationId": "x"}, "'automation_id', which hermes does not use"),
         ({"position": 2}, "around the author's note are placed 4 turns from the end"),
         ({"position": 3}, "around the author's note are placed 4 turns from the end"),

@@ -1,5 +1,6 @@
 """Characters in a chat: greetings, lore, notes, the token budget, and turns that are left out."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -362,3 +363,29 @@ def test_dice_in_a_note_are_rolled_when_it_is_set(sera: Env, tmp_path: Path) -> 
     result = chat(sera, tmp_path, "/note {{user}} is {{roll:1d1}} year old.", "/note", "hi {{roll:d1}}")
     assert "At depth 1: Bob is 1 year old." in result.stderr
     assert "Filled in the macros: hi 1" in result.stderr
+
+
+def test_always_on_lore_that_does_not_fit_is_left_out_and_reported(sera: Env, tmp_path: Path) -> None:
+    """A chat starts although constant entries that ignore the budget exceed the window."""
+    world = {"key": [], "content": "long " * 2000, "constant": True, "ignoreBudget": True, "comment": "Huge"}
+    book = tmp_path / "world.json"
+    book.write_text(json.dumps({"entries": {"0": world, "1": world | {"content": "Short.", "comment": "S"}}}))
+    result = chat(sera, tmp_path, "hi", "/lore", "/show prompt", flags=("--lore", str(book)))
+    assert (result.code, result.stdout) == (0, b"Hello Bob.\nA1\n")
+    assert "Lore entries that do not fit: 1; /lore shows which." in result.stderr
+    assert re.search("Huge +left out: it does not fit", result.stderr)
+    assert "Short." in prompts(result)[0][0]
+
+
+def test_a_text_of_the_persona_has_the_saved_name_after_a_resume(sera: Env, tmp_path: Path) -> None:
+    """A macro for the character's description has the user's name of the conversation."""
+    sera_file = Path(sera["OPENHERMES_HOME"]) / "config" / "personas" / "sera.toml"
+    changed = SERA.replace("guards the glade.", "guards {{user}}.").replace(
+        "is old.", "is old. {{description}}"
+    )
+    sera_file.write_text(changed)
+    chat(sera, tmp_path, "hi")
+    result = hermes(
+        *("chat", "-c", "-m", script(tmp_path, *TURNS)), env=sera, stdin=b"the glade\n/show prompt\n"
+    )
+    assert "The glade is old. Seraphina guards Bob." in prompts(result)[0]
