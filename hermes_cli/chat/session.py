@@ -215,7 +215,7 @@ class Session:
         engine = self.engine
         if isinstance(engine, BackgroundEngine) and not (engine.is_loading() or engine.failure):
             messages = self.assembled(Message(Role.USER, "")).messages
-            turn = max(index for index, message in enumerate(messages) if message.role is Role.USER)
+            turn = messages.index(Message(Role.USER, ""))
             engine.prefill_ahead(messages[:turn])
 
     def _next_deadline(self) -> Deadline:
