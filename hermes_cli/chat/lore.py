@@ -163,6 +163,12 @@ class LoreMatcher:
         }
         return found if accepted[entry.logic] else None
 
+    def count_matches(
+        self, keys: Sequence[str], entry: LoreEntry, texts: Sequence[ScannedText], deadline: Deadline
+    ) -> int:
+        """Return how many of the keys occur in one of the texts."""
+        return sum(self._occurs_in(key, entry, texts, deadline) for key in keys)
+
     def _occurs_in(
         self, key: str, entry: LoreEntry, texts: Sequence[ScannedText], deadline: Deadline
     ) -> bool:

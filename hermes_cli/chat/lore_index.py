@@ -79,6 +79,7 @@ def is_pinned(entry: LoreEntry) -> bool:
         and entry.probability >= 100  # noqa: PLR2004 - percent
         and not timed
         and entry.greeting is None
+        and not entry.groups
     )
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from hermes_cli.chat.key_index import ScannedText
+from hermes_cli.chat.lore_groups import one_of_each_group
 from hermes_cli.messages import Message, Role
-from hermes_cli.personas.lorebook import PERSONA_TEXTS, LoreEntry
+from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, LoreEntry
 from hermes_cli.untrusted.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -41,14 +42,16 @@ class Scan:
             if self._timing(number, fired_at) == STICKY:
                 fired[number] = STICKY
         candidates = self._candidates() - fired.keys()
-        found = self._matches(candidates - index.delayed, fired_at)
+        found = self._matches(candidates - index.delayed, fired_at, fired)
         fired = dict(sorted((fired | found).items()))
         waiting = {number for number in candidates if number in index.delayed or self._has_secondary(number)}
         self._recurse(fired, waiting, fired_at)
         return fired
 
-    def _matches(self, candidates: set[int], fired_at: Mapping[int, int]) -> dict[int, str]:
-        """Return the candidates that fire, each with its key."""
+    def _matches(
+        self, candidates: set[int], fired_at: Mapping[int, int], fired: Mapping[int, str]
+    ) -> dict[int, str]:
+        """Return the candidates that fire in addition to `fired`, each with its key."""
         found = dict[int, str]()
         for place, number in enumerate(sorted(candidates)):
             if self._deadline.is_over:
@@ -57,9 +60,23 @@ class Scan:
                 break
             if self._can_fire(number, fired_at):
                 key = self._matching_key(number)
-                if key is not None and self._passes_probability(number):
+                if key is not None:
                     found[number] = key
-        return found
+        seed = f"{self._lore.macros.seed}/group/{self._now}"
+        chosen = one_of_each_group(found, fired, self._entry, self._score, seed)
+        return {number: key for number, key in chosen.items() if self._passes_probability(number)}
+
+    def _entry(self, number: int) -> LoreEntry:
+        return self._lore.entries[number][0]
+
+    def _score(self, number: int) -> int:
+        """Return the number of keys of an entry that match, with the secondary keys that must match."""
+        entry, texts = self._entry(number), self._searched(number)
+        count = self._lore.count_matches(entry.keys, entry, texts, self._deadline)
+        extra = self._lore.count_matches(entry.secondary, entry, texts, self._deadline)
+        if entry.logic is Logic.AND_ANY or (entry.logic is Logic.AND_ALL and extra == len(entry.secondary)):
+            return count + extra if count else 0
+        return count
 
     def _candidates(self) -> set[int]:
         """Return the numbers of the entries that the turns may fire. Read the turns of each scan depth."""
@@ -112,11 +129,15 @@ class Scan:
         """Return the key that fires an entry, in the turns or in the entries that recursion has searched."""
         if number in self._lore.index.constant:
             return ALWAYS
-        entry = self._lore.entries[number][0]
+        texts = self._searched(number)
+        return self._lore.found_in(self._entry(number), texts, self._deadline) if texts else None
+
+    def _searched(self, number: int) -> list[ScannedText]:
+        """Return the texts in which the keys of an entry are searched."""
         turns = self._texts.get(self._lore.index.depth(number, self._now))
-        described = [self._persona_texts[name] for name in entry.matches if name in self._persona_texts]
-        texts = [*([turns] if turns else []), *described, *self._recursed]
-        return self._lore.found_in(entry, texts, self._deadline) if texts else None
+        names = self._entry(number).matches
+        described = [self._persona_texts[name] for name in names if name in self._persona_texts]
+        return [*([turns] if turns else []), *described, *self._recursed]
 
     def _scanned(self, text: str) -> ScannedText:
         """Return the end of the text, as much as may still be searched at this turn."""
@@ -149,7 +170,7 @@ class Scan:
                 self._deadline.skipped.setdefault("lorebook", "recursion ended early")
                 return
             candidates = {n for n in waiting - fired.keys() if self._can_recurse(n, level)}
-            found = self._matches(candidates, fired_at)
+            found = self._matches(candidates, fired_at, fired)
             fired |= {number: self._described(number, key, texts) for number, key in found.items()}
             new = list(found)
             waiting = {n for n in waiting - fired.keys() if n in index.delayed or self._has_secondary(n)}

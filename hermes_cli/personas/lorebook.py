@@ -58,6 +58,10 @@ class LoreEntry:
     its text can fire other entries. Its keys are also searched in the persona's texts in `matches`, which are
     keys of PERSONA_TEXTS. It is used for the `characters` only, if there are any, and not for the
     `except_characters`.
+
+    Of the entries in the same one of `groups`, only one fires at a turn (`chat/lore_groups.py`). If
+    `group_scoring` is true, an entry is left out if another one has more matching keys. An entry with
+    `group_override` is preferred; otherwise one is drawn by `group_weight`.
     """
 
     content: str
@@ -86,6 +90,10 @@ class LoreEntry:
     only_recursion: bool = False
     recursion_level: int = 1
     ignores_budget: bool = False
+    groups: tuple[str, ...] = ()
+    group_weight: int = 100
+    group_override: bool = False
+    group_scoring: bool = False
     characters: tuple[str, ...] = ()
     except_characters: tuple[str, ...] = ()
     matches: tuple[str, ...] = ()

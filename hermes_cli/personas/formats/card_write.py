@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import book, card
+from hermes_cli.personas.formats import book_write, card
 from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
@@ -70,7 +70,7 @@ def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> di
     if lorebook is None and _own_book(old):
         data.pop("character_book", None)
     elif lorebook and lorebook != _own_book(old):
-        data["character_book"] = book.write(data.get("character_book"), lorebook, source)
+        data["character_book"] = book_write.write(data.get("character_book"), lorebook, source)
     _apply_to_extensions(data, old, new)
     return result if version == 1 else result | {"data": data}
 

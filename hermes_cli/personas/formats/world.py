@@ -27,7 +27,17 @@ _ENTRY_KEYS: Final = {
 _EXTENSION_KEYS: Final = (
     *("position", "depth", "probability", "exclude_recursion", "prevent_recursion", "delay_until_recursion"),
     *("scan_depth", "case_sensitive", "match_whole_words", "sticky", "cooldown", "delay"),
-    *("group", "vectorized", "triggers", "ignore_budget", "selectiveLogic", "useProbability"),
+    *(
+        "group",
+        "group_weight",
+        "group_override",
+        "use_group_scoring",
+        "vectorized",
+        "triggers",
+        "ignore_budget",
+        "selectiveLogic",
+        "useProbability",
+    ),
     *("role", "automation_id", "character_filter", *book.MATCH_FLAGS),
 )
 """Keys of an entry's `extensions` in a card. A world file has the same keys in camel case."""

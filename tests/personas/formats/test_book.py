@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hermes_cli.personas.formats import book, registry
+from hermes_cli.personas.formats import book, book_write, registry
+from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Persona
+from hermes_cli.untrusted.value import Value
 from tests.personas.formats.cards import CARD, entry, error_text, read_persona, remarks, to_json, v2
 
 
@@ -138,10 +141,28 @@ def test_a_probability_is_at_most_100_and_100_by_default(more: dict[str, Any], e
 
 def test_an_unsupported_field_of_sillytavern_gets_a_remark() -> None:
     """A field of SillyTavern's that hermes does not use is remarked on if it is set."""
-    raw = {"keys": ["a"], "content": "b", "enabled": True, "extensions": {"group": "g", "vectorized": False}}
+    raw = {
+        "keys": ["a"],
+        "content": "b",
+        "enabled": True,
+        "extensions": {"triggers": ["x"], "vectorized": False},
+    }
     remark = remarks(v2(character_book={"entries": [raw]}))
-    assert "entries have 'group', which hermes does not use" in remark
+    assert "entries have 'triggers', which hermes does not use" in remark
     assert "vectorized" not in remark
+
+
+def test_inclusion_groups_are_read_and_written() -> None:
+    """SillyTavern separates the names of several groups with commas."""
+    extensions = {"group": "mood, , weather,mood", "group_weight": 30, "group_override": True}
+    read = entry(extensions={**extensions, "use_group_scoring": True})
+    assert (read.groups, read.group_weight) == (("mood", "weather"), 30)
+    assert (read.group_override, read.group_scoring) == (True, True)
+    assert (entry().groups, entry().group_weight, entry().group_override) == ((), 100, False)
+    new = replace(read, groups=("mood", "place"), group_weight=5)
+    written = book_write.write(None, Lorebook((new,)), Path("card.json"))
+    assert written["entries"][0]["extensions"]["group"] == "mood, place"
+    assert book.read(Value(written, Remarks()), Path("card.json"), Remarks()).entries == (new,)
 
 
 def test_entries_that_are_not_tables_are_left_out_with_a_remark() -> None:
