@@ -112,7 +112,7 @@ class LlamaCppEngine:
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill."""
         ids = self._chatml.common_ids(messages)
-        if len(ids) < self.context_size:
+        if len(ids) < self.context_size and not cancel.is_set():
             for _ in self._load_prefix(messages, cancel):
                 pass
             for _ in self._prefill(ids, cancel):
@@ -236,6 +236,8 @@ class LlamaCppEngine:
 
         Raises ContextOverflow, ResourcesExhausted or HermesError if llama.cpp reports an error or crashes.
         """
+        if cancel.is_set():
+            return
         server = self._running()
         if request["prompt"][: len(self._prefix)] != self._prefix:
             self._prefix = []

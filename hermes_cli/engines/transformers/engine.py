@@ -106,7 +106,7 @@ class TransformersEngine:
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill."""
         ids, decoder = self._vocabulary.chatml.common_ids(messages), self._decoder
-        if decoder is None or len(ids) >= self.context_size:
+        if decoder is None or len(ids) >= self.context_size or cancel.is_set():
             return
         for _ in self._with_prefix(messages, decoder, _prefill(decoder, ids, cancel)):
             pass
