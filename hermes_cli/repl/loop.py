@@ -73,7 +73,6 @@ class Loop:
         try:
             return action()
         except KeyboardInterrupt:
-            self._state.was_stopped = True
             self._state.notice("(stopped)")
         except HermesError as error:
             if isinstance(error, ReaderGone):

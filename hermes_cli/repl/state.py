@@ -100,7 +100,7 @@ class ReplState:
     answer. With `plain`, Markdown is not rendered. With `multiline`, Enter begins a new line. The `attached`
     files are sent with the next message. The next prompt is filled with `suggestion`, and with `in_editor`
     the user's editor opens it. If `next_line_handler` is set, the next line is passed to it and not sent.
-    `was_stopped` is set after Ctrl-C, until the next prompt appears.
+    `was_stopped` is set after Ctrl-C stopped an answer, until the next prompt appears.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
