@@ -25,6 +25,8 @@ COMPLETED_AS: Final[Mapping[str, tuple[str, ...]]] = {**ALIASES, "run": ("chat",
 OTHER_VERBS: Final = (*ALIASES, "run", "ps", "rm", "help")
 """All verbs that are not in the list of commands."""
 
+_PROMPT_HINT: Final = "if it is a prompt, write it after 'hermes ask'"
+
 Commands = Callable[[str], Any]
 """Returns the typer command of a verb."""
 
@@ -48,6 +50,8 @@ def completed(
     if word in ALIASES:
         return [*first, *ALIASES[word], *rest[1:]]
     if word == "help":
+        if (topic := rest[1] if rest[1:] else "-") not in (*verbs, *OTHER_VERBS) and topic[0] != "-":
+            raise UsageError(f"there is no command '{topic}'; 'hermes help' lists the commands", _PROMPT_HINT)
         return completed([*first, *rest[1:], "--help"], verbs, commands, interactive=interactive)
     if word == "rm":
         raise UsageError(
@@ -59,7 +63,7 @@ def completed(
     elif not word.startswith("-") and (close := _close_verb(word, (*verbs, *OTHER_VERBS))):
         raise UsageError(
             f"there is no command '{word}'; did you mean '{close}'?",
-            "if it is a prompt, write it after 'hermes ask'",
+            _PROMPT_HINT,
         )
     return [*first, _verb_for(rest, verbs, commands, interactive=interactive), *rest]
 

@@ -72,6 +72,8 @@ def test_a_text_with_a_blank_is_a_prompt_even_if_it_begins_with_a_command() -> N
         ("Chat", "did you mean 'chat'?"),
         ("pul", "did you mean 'pull'?"),
         ("rm x", "there is no command 'rm'"),
+        ("help nope", "there is no command 'nope'"),
+        ("help rm", "there is no command 'rm'"),
         ("run", "'run' needs the name of a model"),
         ("run -m x", "'run' needs the name of a model"),
         ("-m starter models list", "the options of 'models' belong after it"),
