@@ -55,7 +55,7 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
     )
     question = check_text(" ".join(words), "the prompt")
     parts = [_read_stdin(terminal)] if reads_stdin else []
-    parts += [read_file(path, "check the name that follows -f") for path in paths]
+    parts += [read_file(path, _missing_hint(path)) for path in paths]
     prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
     if not prompt and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
@@ -75,6 +75,13 @@ def _separate_files(
         return words, paths
     terminal.notice(f"read as files, like the names after -f: {sanitize_line(', '.join(more))}")
     return [word for word in words if word not in more], [*paths, *map(Path, more)]
+
+
+def _missing_hint(path: Path) -> str:
+    """Return the hint if there is no such file."""
+    if path.parts[:1] in {("http:",), ("https:",)}:
+        return "a web page is not a file; pipe it in: curl -s URL | hermes ask …"
+    return "check the name that follows -f"
 
 
 def _read_stdin(terminal: Terminal) -> str:

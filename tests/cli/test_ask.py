@@ -150,6 +150,21 @@ def test_the_hint_for_a_long_prompt_names_its_files(home: Env, tmp_path: Path) -
     assert f"send less of {path}; or" in result.stderr
 
 
+@pytest.mark.parametrize("where", ["config file", "environment (OPENHERMES_PERSONA)", ""])
+def test_a_persona_that_does_not_exist_is_reported_with_its_setting(home: Env, where: str) -> None:
+    """A persona given by a flag is in no setting."""
+    env, arguments = home, [] if where else ["-p", "nobody"]
+    if where == "config file":
+        hermes("config", "set", "persona", "nobody", env=home)
+    elif where:
+        env = {**home, "OPENHERMES_PERSONA": "nobody"}
+    result = hermes("ask", *arguments, "x", env=env)
+    message, hint = result.stderr.splitlines()[-2:]
+    assert (result.code, message) == (78, "hermes: there is no persona 'nobody'")
+    assert (f"the persona is set in the {where};" in hint) is bool(where)
+    assert "lists them" in hint
+
+
 BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "no prompt": ([], b"", 2, "prompt is empty"),
     "only a newline": ([], b"\n", 2, "prompt is empty"),
@@ -160,6 +175,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "prefill not UTF-8": (["--prefill", "\udcff", "x"], b"", 2, "not UTF-8"),
     "system not UTF-8": (["-s", "\udcff", "x"], b"", 2, "not UTF-8"),
     "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "there is no file nowhere.txt"),
+    "a web page": (["-f", "https://example.org", "x"], b"", 2, "curl -s URL | hermes ask"),
     "a folder as file": (["-f", "/", "x"], b"", 2, "/ is a folder"),
     "temperature too high": (
         ["--temperature", "9", "x"],
