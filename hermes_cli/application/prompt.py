@@ -23,6 +23,7 @@ from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.untrusted.source import valid_text
 
 QUIET_STDIN_S = 3.0
 """Seconds to wait for the end of standard input before a message explains the wait."""
@@ -59,7 +60,7 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
     prompt = "\n\n".join(part for part in (*parts, question) if part.strip())
     if not prompt and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
-    return PromptText(prompt, tuple(map(str, paths)), question)
+    return PromptText(prompt, tuple(valid_text(str(path)) for path in paths), question)
 
 
 def _separate_files(

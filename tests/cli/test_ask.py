@@ -1,5 +1,6 @@
 """`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -327,3 +328,33 @@ def test_the_title_is_the_question_without_standard_input(home: Env, tmp_path: P
     assert hermes("ask", "--log", "-m", model, "Which city?", env=home, stdin=b"data data").code == 0
     listed = hermes("sessions", "list", env=home).stdout.decode()
     assert listed.endswith("  Which city?\n")
+
+
+def test_the_name_of_an_attached_file_may_be_any_bytes(home: Env, tmp_path: Path) -> None:
+    """In the prompt and in the saved conversation, a replacement character stands for each invalid byte."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.txt"))
+    path.write_text("y")
+    model = script(tmp_path, {"text": "fine"})
+    result = hermes("ask", "--log", "-m", model, "-f", str(path), "x", env=home)
+    assert (result.code, result.stdout) == (0, b"fine\n"), result.stderr
+    shown = hermes("sessions", "show", "1", env=home).stdout.decode()
+    assert f"{tmp_path}/\ufffd\ufffd.txt:\ny\n\nx" in shown
+
+
+@pytest.mark.parametrize("kind", ["toml", "txt", "json"])
+def test_the_name_of_a_persona_file_may_be_any_bytes(home: Env, tmp_path: Path, kind: str) -> None:
+    """It is found by its path and by its key, and a later turn finds it again."""
+    text = {
+        "toml": 'system = "Be brief."',
+        "txt": "Be brief.",
+        "json": '{"name": "", "description": "x", "first_mes": "y"}',
+    }[kind]
+    folder = Path(home["OPENHERMES_HOME"], "config", "personas")
+    folder.mkdir(parents=True)
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/\xff." + kind.encode()))
+    path.write_text(text)
+    model = script(tmp_path, {"text": "fine"})
+    for persona in (["-p", str(path)], ["-p", path.stem], ["-c"]):
+        result = hermes("ask", "--log", "-m", model, *persona, "x", env=home)
+        assert (result.code, result.stdout, result.stderr) == (0, b"fine\n", ""), persona
+    assert hermes("personas", "export", path.stem, env=home).code == 0
