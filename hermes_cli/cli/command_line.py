@@ -25,6 +25,13 @@ COMPLETED_AS: Final[Mapping[str, tuple[str, ...]]] = {**ALIASES, "run": ("chat",
 OTHER_VERBS: Final = (*ALIASES, "run", "ps", "rm", "help")
 """All verbs that are not in the list of commands."""
 
+ALONE: Final = {
+    "serve": "hermes has no server",
+    "stop": "no model stays loaded after a command",
+    "logs": "'hermes sessions list' lists the conversations",
+}
+"""Verbs of other programs that hermes lacks. Followed by other words, they begin a prompt."""
+
 _PROMPT_HINT: Final = "if it is a prompt, write it after 'hermes ask'"
 
 Commands = Callable[[str], Any]
@@ -53,6 +60,8 @@ def completed(
         if (topic := rest[1] if rest[1:] else "-") not in (*verbs, *OTHER_VERBS) and topic[0] != "-":
             raise UsageError(f"there is no command '{topic}'; 'hermes help' lists the commands", _PROMPT_HINT)
         return completed([*first, *rest[1:], "--help"], verbs, commands, interactive=interactive)
+    if word in ALONE and all(other.startswith("-") for other in rest[1:]):
+        raise UsageError(f"there is no command '{word}'", f"{ALONE[word]}; {_PROMPT_HINT}")
     if word == "rm":
         raise UsageError(
             "there is no command 'rm'",
