@@ -213,7 +213,7 @@ def load(paths: Paths, environ: Mapping[str, str]) -> Settings:
         variable = ENV_PREFIX + name.upper()
         text = environ.get(variable)
         if text and name in PLAIN_SETTINGS:
-            values[name] = parse_setting(name, text, variable)
+            values[name] = parse_setting(name, text, variable, f"change or unset {variable}")
             sources[name] = f"environment ({variable})"
         elif text:
             try:
@@ -229,15 +229,21 @@ def parse(text: str, where: str) -> Settings:
     return Settings(**values, file_options=file_options, sources=dict.fromkeys(values, where))
 
 
-def parse_setting(name: str, text: str, where: str) -> Any:
-    """Return the value of a top-level setting from text. Raises ConfigError if it is invalid."""
-    if PLAIN_SETTINGS[name] is bool:
-        return _check_setting(name, BOOLEANS.get(text.lower(), text), where)
+def parse_setting(name: str, text: str, where: str = "", hint: str = "") -> Any:
+    """Return the value of a top-level setting from text.
+
+    Raises ConfigError with `hint` if it is invalid; the message begins with `where`, if it is not empty.
+    """
     try:
-        value = PLAIN_SETTINGS[name](text)
+        value = (
+            BOOLEANS.get(text.lower(), text) if PLAIN_SETTINGS[name] is bool else PLAIN_SETTINGS[name](text)
+        )
+        return _check_setting(name, value, where)
     except ValueError:
-        raise ConfigError(f"{where}: {name} takes a whole number, not '{text}'") from None
-    return _check_setting(name, value, where)
+        message = f"{where}: {name} takes a whole number, not '{text}'"
+    except ConfigError as error:
+        message = error.message
+    raise ConfigError(message.removeprefix(": "), hint)
 
 
 def _check_setting(name: str, value: Any, where: str) -> Any:

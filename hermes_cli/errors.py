@@ -164,7 +164,8 @@ def as_hermes_error(error: Exception) -> HermesError:
     if isinstance(error, OSError):
         kind = ResourcesExhausted if is_disk_full(error) else HermesError
         reason = error.strerror or str(error)
-        return kind(f"{error.filename}: {reason}" if error.filename else reason, access_hint(error))
+        hint = access_hint(error, "free some space" if is_disk_full(error) else "")
+        return kind(f"{error.filename}: {reason}" if error.filename else reason, hint)
     return HermesError(
         f"{type(error).__name__}: {error}", "this is a bug in hermes; --debug shows the traceback"
     )

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import io
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pytest
 import typer.main
 
 from hermes_cli import __version__, app
+from hermes_cli.screen.terminal import Terminal
 from tests.run_hermes import hermes, script
 
 HEAVY = {
@@ -161,3 +163,24 @@ def test_windows_is_refused_with_one_message(home: Mapping[str, str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=home, check=False)
     assert done.returncode == 69
     assert done.stderr.decode().split("\n")[0] == "hermes: Windows is not supported"
+
+
+def at_a_terminal(*arguments: str, env: Mapping[str, str]) -> list[str]:
+    """Return the lines that a command prints on a terminal of 80 columns."""
+    out = io.BytesIO()
+    app.run(arguments, Terminal(io.BytesIO(), out, io.StringIO(), False, True, False), env)  # noqa: FBT003 - see tests/run_hermes.py
+    return out.getvalue().decode().splitlines()
+
+
+@pytest.mark.parametrize("command", ["models plan openhermes-2", "doctor", "personas check wordy"])
+def test_long_lines_are_wrapped_between_words(home: Mapping[str, str], command: str) -> None:
+    """The words are those of the output in a pipe."""
+    folder = Path(home["OPENHERMES_HOME"], "config", "personas")
+    folder.mkdir(parents=True)
+    (folder / "wordy.toml").write_text(f'system = "x"\nname = "{"Long " * 30}"\nworlds = ["{"a b " * 30}"]\n')
+    env = {**home, "OPENHERMES_PERSONA": "nobody"} if command == "doctor" else home
+    lines = at_a_terminal(*command.split(), env=env)
+    in_pipe = hermes(*command.split(), env=env).stdout.decode().splitlines()
+    assert max(map(len, in_pipe)) > 80
+    assert max(len(line) for line in lines if " " in line.strip()) <= 80
+    assert " ".join(lines).split() == " ".join(in_pipe).split()

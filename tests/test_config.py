@@ -142,11 +142,12 @@ def test_a_mistake_in_the_config_file_is_refused(tmp_path: Path, text: str, word
     assert "config.toml" in caught.value.message
 
 
-@pytest.mark.parametrize("variable", ["TEMPERATURE", "CONTEXT", "SEED"])
+@pytest.mark.parametrize("variable", ["TEMPERATURE", "CONTEXT", "SEED", "SAVE", "KEYS"])
 def test_a_mistake_in_the_environment_is_refused(tmp_path: Path, variable: str) -> None:
-    """The message has the variable's name."""
-    with pytest.raises(ConfigError, match=f"OPENHERMES_{variable}"):
+    """The message has the variable's name, and the hint is to change it."""
+    with pytest.raises(ConfigError, match=f"^OPENHERMES_{variable}: ") as caught:
         load(tmp_path, **{f"OPENHERMES_{variable}": "warm"})
+    assert caught.value.hint == f"change or unset OPENHERMES_{variable}"
 
 
 def test_a_config_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:

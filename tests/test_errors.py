@@ -12,6 +12,7 @@ def test_a_full_disk_and_an_exceeded_quota_exit_75(number: int, code: int) -> No
     """Another I/O error exits with 1."""
     error = as_hermes_error(OSError(number, "cannot write"))
     assert (type(error).exit_code, "cannot write" in error.message) == (code, True)
+    assert error.hint == ("free some space" if code == 75 else "")
 
 
 def test_out_of_memory_has_a_message_and_a_hint() -> None:

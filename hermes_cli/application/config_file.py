@@ -104,7 +104,7 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
         if name in FIELDS:
             return options.parse_text(name, words[0])
         if name in PLAIN_SETTINGS and name not in _USER:
-            return config.parse_setting(name, words[0], "the value")
+            return config.parse_setting(name, words[0])
     except (OptionError, ConfigError) as error:
         raise UsageError(str(error)) from None
     return words[0]

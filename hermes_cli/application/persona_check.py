@@ -50,7 +50,8 @@ def check_persona(runtime: Runtime, flags: Flags, name: str) -> None:
     with _token_counter(runtime, flags.model, request) as tokens:
         sizes, findings = _check(runtime, subject, tokens)
     runtime.terminal.write_rows(columns(sizes))
-    runtime.terminal.write("".join(f"{finding}\n" for finding in findings))
+    if findings:
+        runtime.terminal.write_rows("\n".join(findings))
     runtime.terminal.notice(f"tokens: {tokens.description}; context: {tokens.window:,}")
     runtime.terminal.notice(pluralize(len(findings), "problem") if findings else "no problems found")
 

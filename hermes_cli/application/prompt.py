@@ -31,6 +31,7 @@ from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.untrusted.source import valid_text
 
 QUIET_STDIN_S = 3.0
 """Seconds to wait for the end of standard input before a message explains the wait."""
@@ -75,7 +76,7 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
     )
     question = check_text(" ".join(words), "the prompt")
     parts = [Attachment(STDIN_NAME, _read_stdin(terminal))] if reads_stdin else []
-    parts += [Attachment(str(path), read_file(path, "check the name that follows -f")) for path in paths]
+    parts += [Attachment(valid_text(str(path)), read_file(path, _missing_hint(path))) for path in paths]
     prompt = PromptText(tuple(part for part in parts if part.text.strip()), question)
     if not prompt.text and takes_input(runtime.persona(flags.persona)):
         raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
@@ -95,6 +96,13 @@ def _separate_files(
         return words, paths
     terminal.notice(f"read as files, like the names after -f: {sanitize_line(', '.join(more))}")
     return [word for word in words if word not in more], [*paths, *map(Path, more)]
+
+
+def _missing_hint(path: Path) -> str:
+    """Return the hint if there is no such file."""
+    if path.parts[:1] in {("http:",), ("https:",)}:
+        return "a web page is not a file; pipe it in: curl -s URL | hermes ask …"
+    return "check the name that follows -f"
 
 
 def _read_stdin(terminal: Terminal) -> str:

@@ -51,9 +51,17 @@ class Runtime:
 
     def persona(self, name: str | None) -> "Persona":
         """Return the persona with that name or from that file, by default the configured one."""
+        from hermes_cli.errors import PersonaError
         from hermes_cli.personas import loader
 
-        return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())
+        try:
+            return loader.find(name or self.settings.persona, self.paths.personas, loader.shipped_dir())
+        except PersonaError as error:
+            if name or "persona" not in self.settings.sources:
+                raise
+            source = f"the persona is set in the {self.settings.source('persona')}"
+            hint = "; ".join(filter(None, (source, error.hint)))
+            raise PersonaError(error.message, hint) from None
 
     def personas(self) -> "list[Listing]":
         """Return all installed personas."""

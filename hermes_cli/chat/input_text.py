@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermes_cli.errors import UsageError
 from hermes_cli.untrusted import source
-from hermes_cli.untrusted.source import BOM, Source, check_size, read_bytes
+from hermes_cli.untrusted.source import BOM, Source, check_size, read_bytes, valid_text
 
 MAX_BYTES = 64 << 20
 """Maximum size of an input: more than any context window can hold, but small enough for memory."""
@@ -51,7 +51,8 @@ def read_file(path: Path, hint: str) -> str:
     Raises UsageError if the file is not text, is too large, or cannot be read. `hint` is for a missing file.
     """
     file = Source(str(path), UsageError, missing_hint=hint)
-    return f"{path}:\n{text_of(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))}"
+    text = text_of(read_bytes(path, MAX_BYTES, file, allow_pipe=True), str(path))
+    return f"{valid_text(str(path))}:\n{text}"
 
 
 def check_input_size(data: bytes, where: str) -> bytes:

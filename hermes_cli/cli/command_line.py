@@ -25,6 +25,15 @@ COMPLETED_AS: Final[Mapping[str, tuple[str, ...]]] = {**ALIASES, "run": ("chat",
 OTHER_VERBS: Final = (*ALIASES, "run", "ps", "rm", "help")
 """All verbs that are not in the list of commands."""
 
+ALONE: Final = {
+    "serve": "hermes has no server",
+    "stop": "no model stays loaded after a command",
+    "logs": "'hermes sessions list' lists the conversations",
+}
+"""Verbs of other programs that hermes lacks. Followed by other words, they begin a prompt."""
+
+_PROMPT_HINT: Final = "if it is a prompt, write it after 'hermes ask'"
+
 Commands = Callable[[str], Any]
 """Returns the typer command of a verb."""
 
@@ -48,7 +57,11 @@ def completed(
     if word in ALIASES:
         return [*first, *ALIASES[word], *rest[1:]]
     if word == "help":
+        if (topic := rest[1] if rest[1:] else "-") not in (*verbs, *OTHER_VERBS) and topic[0] != "-":
+            raise UsageError(f"there is no command '{topic}'; 'hermes help' lists the commands", _PROMPT_HINT)
         return completed([*first, *rest[1:], "--help"], verbs, commands, interactive=interactive)
+    if word in ALONE and all(other.startswith("-") for other in rest[1:]):
+        raise UsageError(f"there is no command '{word}'", f"{ALONE[word]}; {_PROMPT_HINT}")
     if word == "rm":
         raise UsageError(
             "there is no command 'rm'",
@@ -59,7 +72,7 @@ def completed(
     elif not word.startswith("-") and (close := _close_verb(word, (*verbs, *OTHER_VERBS))):
         raise UsageError(
             f"there is no command '{word}'; did you mean '{close}'?",
-            "if it is a prompt, write it after 'hermes ask'",
+            _PROMPT_HINT,
         )
     return [*first, _verb_for(rest, verbs, commands, interactive=interactive), *rest]
 

@@ -56,15 +56,14 @@ def doctor(
         "models": models or [("none",)],
         "would load": _default_model(diagnosis),
     }
-    write = runtime.terminal.write
     if as_json:
         rows_by_title = {title: [list(row) for row in rows] for title, rows in sections.items()}
         findings = [dataclasses.asdict(finding) for finding in diagnosis.findings]
-        write(json.dumps({**rows_by_title, "findings": findings}) + "\n")
+        runtime.terminal.write(json.dumps({**rows_by_title, "findings": findings}) + "\n")
     else:
         for title, rows in sections.items():
             runtime.terminal.write_rows(f"{title}\n{columns(rows, indent='  ')}")
-        write(_findings_text(diagnosis.findings))
+        runtime.terminal.write_rows(_findings_text(diagnosis.findings))
     if diagnosis.has_problems:
         raise typer.Exit(1)
 
@@ -81,7 +80,7 @@ def _findings_text(findings: "Sequence[Finding]") -> str:
             lines += [f"  {message} ({finding.code})", f"    {sanitize_line(finding.fix, LONG_LINE)}"]
         if is_problem and not selected:
             lines.append("  none found")
-    return "".join(f"{line}\n" for line in lines)
+    return "\n".join(lines)
 
 
 def _default_model(diagnosis: "Diagnosis") -> list[tuple[str, ...]]:

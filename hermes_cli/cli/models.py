@@ -110,10 +110,10 @@ def plan(
 
     persona = runtime.persona(flags.persona)
     planned = plan_of(runtime, name, flags.plan_request(runtime.settings, persona))
-    facts, result, write = planned.facts, planned.result, runtime.terminal.write
+    facts, result = planned.facts, planned.result
     if as_json:
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)
-        write(json.dumps(plan_object | _forms_object(planned), ensure_ascii=False) + "\n")
+        runtime.terminal.write(json.dumps(plan_object | _forms_object(planned), ensure_ascii=False) + "\n")
     elif rows := report.candidates_of(result):
         runtime.terminal.write_rows(columns(report.table(rows)))
     if not planned.is_installed:
@@ -125,7 +125,7 @@ def plan(
     lines = [result.summary, result.reason]
     if planned.forms:
         lines += ["", *(f"{form.name} {form.how}" for form in planned.forms), f"chosen: {planned.why}"]
-    write("\n" + "".join(f"{sanitize_line(line, LONG_LINE)}\n" for line in lines))
+    runtime.terminal.write_rows("\n".join(["", *(sanitize_line(line, LONG_LINE) for line in lines)]))
     if problem := requirements.unmet(result, facts):
         runtime.terminal.notice(f"{facts.name} cannot run yet: {problem.message}; {problem.hint}")
     if planned.advice:

@@ -1,5 +1,6 @@
 """Prints the errors that typer finds in a command line, in the way of hermes' own errors."""
 
+import re
 from typing import Any, Final
 
 import typer
@@ -31,6 +32,26 @@ OTHER_NAMES: Final = {
 }
 """Options of other programs, each with the one that it is in hermes."""
 
+OTHER_COMMANDS: Final = {
+    "add": "import",
+    "create": "new",
+    "delete": "rm",
+    "download": "pull",
+    "get": "show",
+    "install": "pull",
+    "ls": "list",
+    "remove": "rm",
+}
+"""Commands of other programs, each with the one that it is in a command group of hermes."""
+
+_UNSET: Final = "'hermes config edit' opens the config file: delete the line of the setting"
+_DELETE_PERSONA: Final = "'hermes personas show NAME' prints the path of its file: delete that file"
+WITHOUT_COMMAND: Final = {
+    **dict.fromkeys(("config unset", "config rm", "config delete", "config reset"), _UNSET),
+    **dict.fromkeys(("personas rm", "personas delete", "personas remove"), _DELETE_PERSONA),
+}
+"""What a user can do instead of a command that hermes does not have."""
+
 
 def print_usage_error(error: Any, terminal: Terminal) -> int:
     """Print an error in the command line, and return its exit code."""
@@ -42,25 +63,53 @@ def print_usage_error(error: Any, terminal: Terminal) -> int:
     if context is not None:
         terminal.plain(context.get_usage())
     message = sanitize_line(_message(error, context), LONG_LINE).removesuffix(".")
-    hint = f"        run '{context.command_path} -h' for help" if context is not None else ""
-    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}", hint)
+    terminal.error(f"hermes: {message[:1].lower()}{message[1:]}", _hint(error, context))
     return exit_code
 
 
+def _hint(error: Any, context: Any) -> str:
+    """Return the line with the next step, or an empty string."""
+    if context is None:
+        return ""
+    instead = WITHOUT_COMMAND.get(f"{context.info_name} {_unknown_command(error)}")
+    return " " * 8 + (instead or f"run '{context.command_path} -h' for help")
+
+
+def _unknown_command(error: Any) -> str:
+    """Return the command that does not exist, or an empty string if that is not the error."""
+    found = re.match(r"No such command '([^']*)'", str(error.format_message()))
+    return found[1] if found else ""
+
+
 def _message(error: Any, context: Any) -> str:
-    """Return the message of an error. That of an unknown option has one suggestion."""
-    name = getattr(error, "option_name", None)
-    if type(error).__name__ != "NoSuchOption" or name is None or context is None:
-        text: str = error.format_message()
-        return text.replace("No such command", "there is no command").replace(". Did you", "; did you")
-    known = [
+    """Return the message of an error. That of an unknown command or option has one suggestion at most."""
+    option, kind = getattr(error, "option_name", None), type(error).__name__
+    text: str = error.format_message()
+    if context is None:
+        return text
+    if word := _unknown_command(error):
+        known = getattr(context.command, "commands", {})
+        meant = OTHER_COMMANDS.get(word, "")
+        if meant not in known:
+            meant = "" if f"{context.info_name} {word}" in WITHOUT_COMMAND else closest(word, known)
+        return f"there is no command '{word}'" + (f"; did you mean '{meant}'?" if meant else "")
+    if kind == "NoSuchOption" and option is not None:
+        return f"there is no option {option}{_suggestion(option, _known_options(context))}"
+    if found := re.match(r"Got unexpected extra argument\S* \((.*)\)", text):
+        return f"'{context.command_path}' takes no argument '{found[1]}'"
+    text = re.sub(r"(\S+) is not in the range x>=(\d+)", r"\1 is less than \2", text)
+    return " ".join(text.replace(". Choose from:", "; it can be").split())
+
+
+def _known_options(context: Any) -> list[str]:
+    """Return the long options of a command."""
+    return [
         option
         for parameter in context.command.get_params(context)
         if parameter.param_type_name == "option" and not parameter.hidden
         for option in parameter.opts
         if option.startswith("--")
     ]
-    return f"there is no option {name}{_suggestion(name, known)}"
 
 
 def _suggestion(name: str, known: list[str]) -> str:
@@ -68,6 +117,7 @@ def _suggestion(name: str, known: list[str]) -> str:
 
     It is another program's name for it, the one that begins with `name`, or the one with a similar name.
     """
+    name = name.replace("_", "-")
     meant = OTHER_NAMES.get(name, "")
     longer = [option for option in known if option.startswith(name)]
     if meant not in known and len(longer) == 1:

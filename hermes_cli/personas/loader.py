@@ -13,7 +13,7 @@ from hermes_cli.options import suggestion
 from hermes_cli.personas import native
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
-from hermes_cli.untrusted.source import Source, read_bytes, read_text
+from hermes_cli.untrusted.source import Source, read_bytes, read_text, valid_text
 
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.import_result import ImportResult
@@ -76,8 +76,8 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
     if "/" in name_or_path or path.suffix.lower() in SUFFIXES:
         return path
     sources = _sources(shipped_dir, SUFFIXES) | _sources(user_dir, SUFFIXES)
-    if name_or_path in sources:
-        return sources[name_or_path]
+    if (key := valid_text(name_or_path)) in sources:
+        return sources[key]
     if (path.suffix or name_or_path == MODELFILE) and is_file(path):
         return path
     named = _with_display_name(name_or_path, user_dir, shipped_dir)
@@ -131,6 +131,11 @@ def load_file(path: Path) -> Persona:
     format of any other file is recognized by its content. Raises PersonaError if the file cannot be read or
     is invalid.
     """
+    persona = _load(path)
+    return replace(persona, name=valid_text(persona.name))
+
+
+def _load(path: Path) -> Persona:
     suffix = path.suffix.lower()
     if suffix == NATIVE_SUFFIX:
         return native.parse(_read_text(path, _LIST_HINT), path)
@@ -262,5 +267,5 @@ def _sources(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         raise PersonaError(f"the folder {folder} cannot be read: {error.strerror}") from None
     result: dict[str, Path] = {}
     for suffix in reversed(suffixes):
-        result |= {path.stem: path for path in files if path.suffix.lower() == suffix}
+        result |= {valid_text(path.stem): path for path in files if path.suffix.lower() == suffix}
     return result

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.untrusted.source import valid_text
 
 DEFAULT_USER: Final = "User"
 """The user's name if neither the persona nor the user gives one."""
@@ -76,7 +77,7 @@ class Persona:
     @property
     def key(self) -> str:
         """The name that selects the persona: its file name without the suffix."""
-        return self.source.stem
+        return valid_text(self.source.stem)
 
     @property
     def called(self) -> str:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -249,25 +250,41 @@ def _loading_text(state: ReplState) -> str:
 
 @contextmanager
 def _signals_for_the_prompt() -> Iterator[Callable[[], None]]:
-    """Make SIGTERM and SIGHUP end a prompt from inside its event loop.
+    """Make SIGTERM and SIGHUP end a prompt, and raise Interrupted after it.
 
-    The event loop swallows exceptions from ordinary signal handlers. Yield the function that prompt_toolkit
-    must call once the loop is running.
+    An exception from a signal handler would be swallowed by the event loop. The handlers are not those of
+    asyncio, which resets them only after it has closed the pipe that Python writes every signal to: a Ctrl-C
+    in between would print a traceback. Yield the function that prompt_toolkit must call once the loop is
+    running.
     """
-    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
-    before = {number: signal.getsignal(number) for number in numbers}
+    received: list[int] = []
+    wake: list[Callable[[], None]] = []
 
-    def end(number: int) -> None:
-        app = get_app()
-        if app.is_running and not app.is_done:
-            app.exit(exception=Interrupted(number))
+    def handle(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        for function in wake:
+            function()
 
     def pre_run() -> None:
-        for number in numbers:
-            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        app, loop = get_app(), asyncio.get_running_loop()
 
+        def end() -> None:
+            if received and app.is_running and not app.is_done:
+                app.exit(exception=Interrupted(received[0]))
+
+        def wake_loop() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end)
+
+        wake.append(wake_loop)
+        wake_loop()  # a signal may have arrived before
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if callable(signal.getsignal(n))]
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield pre_run
     finally:
-        for number, handler in before.items():  # asyncio resets the handlers to the default
+        for number, handler in before.items():
             signal.signal(number, handler)
+        if received:
+            raise Interrupted(received[0])

@@ -1,6 +1,7 @@
 """Reads files with a size limit, and decodes and checks text. The caller chooses the type of the errors."""
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ BOM: Final = "\ufeff"
 """The byte-order mark, which some Windows editors write at the start of a file."""
 _OPEN_STREAMS: Final = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 """Where paths of open streams begin. Shells name the pipe of `<(command)` this way."""
+
+_UNENCODABLE: Final = re.compile("[\ud800-\udfff]")
+"""Surrogates, which stand for the bytes of a path that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def decode(data: bytes, source: Source) -> str:
         raise source.error(
             f"is not UTF-8: byte {problem.start:,} is 0x{data[problem.start]:02x}",
             _decoding_advice(data),
-            data.count(b"\n", 0, problem.start) + 1,
+            data.count(b"\n", 0, problem.start) + 1 if b"\n" in data else 0,
         ) from None
 
 
@@ -109,6 +113,11 @@ def _decoding_advice(data: bytes) -> str:
     if b"\0" in data:
         return "it is damaged, or not text"
     return "convert it, for example with: iconv -f latin1 -t utf-8"
+
+
+def valid_text(name: str) -> str:
+    """Return a file name as text that can be encoded: U+FFFD replaces each byte that is not UTF-8."""
+    return _UNENCODABLE.sub("\ufffd", name)
 
 
 def check_text(text: str, source: Source) -> str:

@@ -1,5 +1,6 @@
 """`hermes ask` and `hermes tokens` over the scripted engine: input, output and exit codes."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,21 @@ def test_the_hint_for_a_long_prompt_names_its_files(home: Env, tmp_path: Path) -
     assert f"send less of {path}; or" in result.stderr
 
 
+@pytest.mark.parametrize("where", ["config file", "environment (OPENHERMES_PERSONA)", ""])
+def test_a_persona_that_does_not_exist_is_reported_with_its_setting(home: Env, where: str) -> None:
+    """A persona given by a flag is in no setting."""
+    env, arguments = home, [] if where else ["-p", "nobody"]
+    if where == "config file":
+        hermes("config", "set", "persona", "nobody", env=home)
+    elif where:
+        env = {**home, "OPENHERMES_PERSONA": "nobody"}
+    result = hermes("ask", *arguments, "x", env=env)
+    message, hint = result.stderr.splitlines()[-2:]
+    assert (result.code, message) == (78, "hermes: there is no persona 'nobody'")
+    assert (f"the persona is set in the {where};" in hint) is bool(where)
+    assert "lists them" in hint
+
+
 BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "no prompt": ([], b"", 2, "prompt is empty"),
     "only a newline": ([], b"\n", 2, "prompt is empty"),
@@ -160,6 +176,7 @@ BAD: dict[str, tuple[list[str], bytes, int, str]] = {
     "prefill not UTF-8": (["--prefill", "\udcff", "x"], b"", 2, "not UTF-8"),
     "system not UTF-8": (["-s", "\udcff", "x"], b"", 2, "not UTF-8"),
     "no such file": (["-f", "nowhere.txt", "x"], b"", 2, "there is no file nowhere.txt"),
+    "a web page": (["-f", "https://example.org", "x"], b"", 2, "curl -s URL | hermes ask"),
     "a folder as file": (["-f", "/", "x"], b"", 2, "/ is a folder"),
     "temperature too high": (
         ["--temperature", "9", "x"],
@@ -311,3 +328,33 @@ def test_the_title_is_the_question_without_standard_input(home: Env, tmp_path: P
     assert hermes("ask", "--log", "-m", model, "Which city?", env=home, stdin=b"data data").code == 0
     listed = hermes("sessions", "list", env=home).stdout.decode()
     assert listed.endswith("  Which city?\n")
+
+
+def test_the_name_of_an_attached_file_may_be_any_bytes(home: Env, tmp_path: Path) -> None:
+    """In the prompt and in the saved conversation, a replacement character stands for each invalid byte."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.txt"))
+    path.write_text("y")
+    model = script(tmp_path, {"text": "fine"})
+    result = hermes("ask", "--log", "-m", model, "-f", str(path), "x", env=home)
+    assert (result.code, result.stdout) == (0, b"fine\n"), result.stderr
+    shown = hermes("sessions", "show", "1", env=home).stdout.decode()
+    assert f"{tmp_path}/\ufffd\ufffd.txt:\ny\n\nx" in shown
+
+
+@pytest.mark.parametrize("kind", ["toml", "txt", "json"])
+def test_the_name_of_a_persona_file_may_be_any_bytes(home: Env, tmp_path: Path, kind: str) -> None:
+    """It is found by its path and by its key, and a later turn finds it again."""
+    text = {
+        "toml": 'system = "Be brief."',
+        "txt": "Be brief.",
+        "json": '{"name": "", "description": "x", "first_mes": "y"}',
+    }[kind]
+    folder = Path(home["OPENHERMES_HOME"], "config", "personas")
+    folder.mkdir(parents=True)
+    path = Path(os.fsdecode(os.fsencode(folder) + b"/\xff." + kind.encode()))
+    path.write_text(text)
+    model = script(tmp_path, {"text": "fine"})
+    for persona in (["-p", str(path)], ["-p", path.stem], ["-c"]):
+        result = hermes("ask", "--log", "-m", model, *persona, "x", env=home)
+        assert (result.code, result.stdout, result.stderr) == (0, b"fine\n", ""), persona
+    assert hermes("personas", "export", path.stem, env=home).code == 0

@@ -78,6 +78,7 @@ def test_lists_of_commands_are_not_truncated(home: Mapping[str, str], verb: str)
         ("--repeat-penalty", "--repetition-penalty"),
         ("--num-predict", "--max-tokens"),
         ("--max_tokens", "--max-tokens"),
+        ("--num_ctx", "--context"),
     ],
 )
 def test_an_unknown_option_has_one_suggestion(home: Mapping[str, str], option: str, meant: str) -> None:
@@ -92,3 +93,26 @@ def test_an_unknown_option_that_resembles_none_has_no_suggestion(home: Mapping[s
     assert "hermes: there is no option --ban\n" in hermes("tokens", "--ban", "x", env=home).stderr
     assert "hermes: there is no option --qqqq\n" in hermes("ask", "--qqqq", env=home).stderr
     assert "there is no command 'lst'; did you mean 'list'?" in hermes("models", "lst", env=home).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        ("models remove x", "there is no command 'remove'; did you mean 'rm'?", "hermes models -h"),
+        ("config get model", "there is no command 'get'; did you mean 'show'?", "hermes config -h"),
+        ("config unset model", "there is no command 'unset'", "hermes config edit"),
+        ("personas rm x", "there is no command 'rm'", "hermes personas show NAME"),
+        ("personas frobnicate", "there is no command 'frobnicate'", "hermes personas -h"),
+        ("models list x y", "'hermes models list' takes no argument 'x y'", "hermes models list -h"),
+        ("completion", "missing argument 'SHELL'; it can be bash, zsh, fish", "hermes completion -h"),
+        ("sessions prune --days 0", "invalid value for '--days': 0 is less than 1", "sessions prune -h"),
+    ],
+)
+def test_a_usage_error_names_what_the_user_needs(
+    home: Mapping[str, str], arguments: str, message: str, hint: str
+) -> None:
+    """Commands of other programs are known; the hint is the help, or what hermes offers instead."""
+    result = hermes(*arguments.split(), env=home)
+    *_, printed, next_step = result.stderr.splitlines()
+    assert (result.code, printed) == (2, f"hermes: {message}")
+    assert hint in next_step

@@ -135,3 +135,11 @@ def test_a_block_without_an_end_is_not_read_into_memory(monkeypatch: pytest.Monk
         reader.read()
     assert reader.read() is None
     assert stdin.tell() < 20
+
+
+def test_a_line_that_is_not_utf_8_is_named_once() -> None:
+    """The position in a single line has no line number of its own."""
+    reader = LineReader(io.BytesIO(b"a\nb\xff\n"))
+    reader.read()
+    with pytest.raises(UsageError, match=r"^line 2 is not UTF-8: byte 1 is 0xff$"):
+        reader.read()

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +14,7 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.posix_pipe import PosixPipeInput
-from prompt_toolkit.output import DummyOutput
+from prompt_toolkit.output import DummyOutput, Output
 
 from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
@@ -23,6 +25,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import Interrupted
 from hermes_cli.messages import Message, Opening
 from hermes_cli.models.selection import Selection
 from hermes_cli.options import LayeredOptions
@@ -54,7 +57,13 @@ class User:
     """A user at a prompt, who presses keys and reads lines."""
 
     def __init__(
-        self, env: Env, keys: PosixPipeInput, *, vi_keys: bool = False, no_log: bool = False
+        self,
+        env: Env,
+        keys: PosixPipeInput,
+        *,
+        vi_keys: bool = False,
+        no_log: bool = False,
+        sink: Output | None = None,
     ) -> None:
         self.err = io.StringIO()
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
@@ -67,7 +76,9 @@ class User:
         typed = TypedLines(self.history, lambda: not host.is_saving_disabled, terminal.notice)
         self.state.history = typed
         self.keys = keys
-        self.reader = PromptReader(self.state, typed, vi_keys=vi_keys, source=keys, sink=DummyOutput())
+        self.reader = PromptReader(
+            self.state, typed, vi_keys=vi_keys, source=keys, sink=sink or DummyOutput()
+        )
 
     def types(self, keys: str) -> Line | None:
         """Press keys and return the line that is read."""
@@ -394,3 +405,56 @@ class CountingEngine(ScriptedEngine):
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         self.prefills += 1
         super().prefill(messages, cancel)
+
+
+class ActingScreen(DummyOutput):
+    """Calls a function when the prompt is drawn for the first time."""
+
+    def __init__(self, action: Callable[[], None]) -> None:
+        self._actions = [action]
+
+    def enable_bracketed_paste(self) -> None:
+        while self._actions:
+            self._actions.pop()()
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """The handler of SIGTERM that `hermes` has."""
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("interrupts")
+def test_no_signal_is_written_to_the_closed_pipe_of_the_event_loop(home: Env, keys: PosixPipeInput) -> None:
+    """Python would print a traceback if Ctrl-C were pressed twice at the prompt."""
+    wakeup_fds, tasks = [], []
+
+    async def look_at_the_end_of_the_loop() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            wakeup_fds.append(signal.set_wakeup_fd(-1))
+
+    def start() -> None:
+        tasks.append(asyncio.get_running_loop().create_task(look_at_the_end_of_the_loop()))
+
+    assert User(home, keys, sink=ActingScreen(start)).types("a\r") == Line("a")
+    assert wakeup_fds == [-1]
+
+
+@pytest.mark.usefixtures("interrupts")
+@pytest.mark.parametrize("typed", ["half a line", CTRL_C, CTRL_D, "line\r"])
+def test_sigterm_ends_the_prompt(home: Env, keys: PosixPipeInput, typed: str) -> None:
+    """It does so even if a key ends the prompt at the same time, and the program's handler is restored."""
+    before = signal.getsignal(signal.SIGTERM)
+    user = User(home, keys, sink=ActingScreen(lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(Interrupted) as raised:
+        user.types(typed)
+    assert raised.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -18,7 +18,7 @@ SOURCE = Source("some.file", ConfigError, missing_hint="look elsewhere")
     [
         (b"x" * 11, "some.file is larger than 0 KiB"),
         (b"a\n\xff", "some.file is not UTF-8: byte 2 is 0xff, line 2"),
-        (b"\xef\xbb\xbf\xff", "some.file is not UTF-8: byte 3 is 0xff, line 1"),
+        (b"\xef\xbb\xbf\xff", "some.file is not UTF-8: byte 3 is 0xff"),
         (b"ab\0", "some.file contains a NUL character at position 2"),
     ],
 )

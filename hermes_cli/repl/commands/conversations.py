@@ -11,9 +11,11 @@ from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.rescue import kept_aside
 
 SHOWN = 20
+UNSAVED = "a chat that is not saved has only its own conversations, not the saved ones"
 
 
 def sessions(state: ReplState, _argument: str) -> None:
@@ -30,6 +32,13 @@ def sessions(state: ReplState, _argument: str) -> None:
         for conversation in state.store.conversations(SHOWN)
     ]
     state.show_rows(rows, "There are no conversations yet.")
+    _notice_unsaved(state)
+
+
+def _notice_unsaved(state: ReplState) -> None:
+    """Print that the saved conversations are left out, if the store is in memory."""
+    if state.store.file is None:
+        state.notice(f"({UNSAVED})")
 
 
 def resume_choices(state: ReplState) -> Mapping[str, str]:
@@ -48,15 +57,10 @@ def resume_choices(state: ReplState) -> Mapping[str, str]:
 
 def resume(state: ReplState, argument: str) -> None:
     """Continue another conversation; without a name, the most recent other one (`/resume`). Print which."""
-    store, here = state.store, state.session.recorder.conversation
-    if argument:
-        found = saved_conversations.named(store, argument)
-    else:
-        recent = store.conversations(2, visible=True)
-        others = [conversation for conversation in recent if conversation.id != here]
-        if not others:
-            raise UsageError("there is no other conversation")
-        found = others[0]
+    try:
+        found = _to_resume(state, argument)
+    except UsageError as error:
+        raise UsageError(error.message, error.hint if state.store.file else UNSAVED) from None
     persona = _persona_of(state, found.persona)
     prompt_settings = (
         state.host.open_with_persona(persona)[1]
@@ -71,6 +75,16 @@ def resume(state: ReplState, argument: str) -> None:
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
     state.notice(f"Continuing conversation {found.id}, '{sanitize_line(found.title)}'.")
     state.print_last_turns(2)
+
+
+def _to_resume(state: ReplState, name: str) -> StoredConversation:
+    """Return the conversation with that name, or without one the most recent other conversation."""
+    if name:
+        return saved_conversations.named(state.store, name)
+    for conversation in state.store.conversations(2, visible=True):
+        if conversation.id != state.session.recorder.conversation:
+            return conversation
+    raise UsageError("there is no other conversation")
 
 
 def _persona_of(state: ReplState, name: str) -> Persona | None:
@@ -101,6 +115,7 @@ def search(state: ReplState, argument: str) -> None:
     hits = state.store.search(argument, SHOWN)
     rows = [(str(hit.conversation), when(hit.created), hit.title, hit.excerpt) for hit in hits]
     state.show_rows(rows, "No message was found.")
+    _notice_unsaved(state)
 
 
 YES = "--yes"

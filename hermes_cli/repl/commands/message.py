@@ -7,6 +7,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.untrusted.source import valid_text
 
 HINT = "check the name that follows /file"
 
@@ -26,7 +27,7 @@ def file(state: ReplState, argument: str) -> None:
         return
     path = _file(argument)
     text = read_file(path, HINT)
-    state.attached.append(Attachment(str(path), text))
+    state.attached.append(Attachment(valid_text(str(path)), text))
     state.notice(
         f"{sanitize_line(str(path))} ({pluralize(len(text), 'character')}) is sent with your next message."
     )

@@ -276,6 +276,17 @@ def test_the_tree_commands_work_with_no_log(home: Env, tmp_path: Path) -> None:
     assert not Paths.from_environment(home).conversations.exists()
 
 
+@pytest.mark.parametrize("command", ["/sessions", "/search marmalade", "/resume 1", "/resume"])
+def test_a_chat_that_is_not_saved_says_that_it_has_no_saved_conversations(
+    home: Env, tmp_path: Path, command: str
+) -> None:
+    """It does not claim that there are none. A chat that is saved has them."""
+    chat(home, tmp_path, "marmalade")
+    remark = "a chat that is not saved has only its own conversations, not the saved ones"
+    assert remark in chat(home, tmp_path, command, flags=("--no-log",)).stderr
+    assert remark not in chat(home, tmp_path, command).stderr
+
+
 def test_an_impossible_command_is_reported(home: Env, tmp_path: Path) -> None:
     """The conversation goes on."""
     impossible = (
