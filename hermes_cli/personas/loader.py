@@ -3,6 +3,7 @@
 `native.py` parses hermes' format, and `formats/` parses those of other programs.
 """
 
+import os
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +14,13 @@ from hermes_cli.options import suggestion
 from hermes_cli.personas import native
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
-from hermes_cli.untrusted.source import Source, read_bytes, read_text
+from hermes_cli.untrusted.source import Source, read_bytes, read_start, read_text
 
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.import_result import ImportResult
 
 NATIVE_SUFFIX: Final = ".toml"
-FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
+FOREIGN: Final = (".png", ".charx", ".json", ".webp", ".jpg", ".jpeg", ".yaml", ".yml", ".modelfile")
 PLAIN: Final = (".txt", ".md")
 SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # for files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
@@ -158,8 +159,22 @@ def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportRes
 
 
 def read_card(path: Path, missing_hint: str = "check the name") -> bytes:
-    """Return the contents of another program's file. Raises PersonaError."""
-    return read_bytes(path, MAX_CARD_BYTES, Source(str(path), PersonaError, missing_hint))
+    """Return the contents of another program's file. Raises PersonaError.
+
+    An archive that is larger than MAX_CARD_BYTES is read without its images and sounds.
+    """
+    from hermes_cli.personas.formats import charx
+
+    source = Source(str(path), PersonaError, missing_hint)
+    if not read_start(path, len(charx.SIGNATURES[0]), source).startswith(charx.SIGNATURES):
+        return read_bytes(path, MAX_CARD_BYTES, source)
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size <= MAX_CARD_BYTES:
+                return file.read(MAX_CARD_BYTES)
+            return charx.without_assets(file, path)
+    except OSError as error:
+        raise source.error(f"cannot be read: {error.strerror}") from None
 
 
 def _read_text(path: Path, missing_hint: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, png, world
+from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, photo, png, world
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
@@ -24,8 +24,8 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, JSON, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, "
-    "llm's templates, text-generation-webui's characters and LM Studio's presets"
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, Modelfiles, "
+    "aichat's roles, llm's templates, text-generation-webui's characters and LM Studio's presets"
 )
 
 
@@ -89,6 +89,8 @@ def _content(data: bytes, source: Path) -> _Content:
         return _Content("png")
     if data.startswith(charx.SIGNATURES):
         return _Content("charx")
+    if kind := photo.kind_of(data):
+        return _Content(kind)
     if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
         return _json_content(card.parse_json(data, source))
     return _text_content(data, source)
@@ -158,6 +160,8 @@ def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None
         return next(iter(png.read(data, source).values()))
     if content.kind == "charx":
         return charx.read(data, source)
+    if content.kind in {photo.WEBP, photo.JPEG}:
+        return photo.read(data, source)
     return dict(content.parsed) if content.kind in _VERSIONS else None
 
 
