@@ -87,8 +87,20 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
     if named:
         keys = " or ".join(item.key for item in named)
         raise PersonaError(f"{len(named)} personas have the name '{name_or_path}'", f"use a key: {keys}")
+    similar = [
+        source for key, source in sources.items() if _without_accents(key) == _without_accents(name_or_path)
+    ]
+    if len(similar) == 1:
+        return similar[0]
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
+    )
+
+
+def _without_accents(name: str) -> str:
+    """Return a name as it can be typed on any keyboard that has its letters."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)
     )
 
 
