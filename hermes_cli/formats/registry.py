@@ -197,7 +197,10 @@ def read(
         source = ConversationText()
         text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
         file_format, reason = (file_format, "as requested") if file_format else detect(text, where)
-        return file_format.read(text), file_format, reason
+        transcripts = file_format.read(text)
+        if file_format.leaves_out:  # a format without loss keeps every character
+            transcripts = [transcript.with_line_feeds() for transcript in transcripts]
+        return transcripts, file_format, reason
     except FormatError as error:
         raise FormatError(error.reason, error.line, where=where, hint=error.hint) from None
 

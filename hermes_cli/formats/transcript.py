@@ -8,6 +8,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import title_of
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
+from hermes_cli.untrusted.source import line_feeds
 
 ELSEWHERE: Final = 0
 """The id of a conversation that is not in a store."""
@@ -33,6 +34,14 @@ class Transcript:
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
         return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))
+
+    def with_line_feeds(self) -> "Transcript":
+        """Return the transcript with LF at the end of each line of its messages."""
+        opening = tuple(replace(turn, text=line_feeds(turn.text)) for turn in self.conversation.opening)
+        setting = replace(self.conversation.setting, note=line_feeds(self.conversation.setting.note))
+        conversation = replace(self.conversation, opening=opening, setting=setting)
+        nodes = [replace(node, text=line_feeds(node.text)) for node in self.tree.nodes]
+        return Transcript.of(conversation, nodes, self.remarks)
 
     @property
     def system(self) -> tuple[Message, ...]:

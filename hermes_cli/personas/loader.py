@@ -14,7 +14,7 @@ from hermes_cli.options import suggestion
 from hermes_cli.personas import native
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
-from hermes_cli.untrusted.source import Source, read_bytes, read_start, read_text
+from hermes_cli.untrusted.source import Source, line_feeds, read_bytes, read_start, read_text
 
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.import_result import ImportResult
@@ -148,7 +148,7 @@ def load_file(path: Path) -> Persona:
     if suffix == NATIVE_SUFFIX:
         return native.parse(_read_text(path, _LIST_HINT), path)
     if suffix in PLAIN:
-        text = _read_text(path, _LIST_HINT)
+        text = line_feeds(_read_text(path, _LIST_HINT))
         if not text:
             raise PersonaError(
                 f"{path} is empty", "write a system prompt; the whole text of the file is used"

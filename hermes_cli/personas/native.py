@@ -17,7 +17,7 @@ from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted import toml_parser
-from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.source import Source, line_feeds
 from hermes_cli.untrusted.value import SHOWN, Policy, Value, ValuePath
 
 MAX_NOTE_DEPTH: Final = 100
@@ -160,7 +160,7 @@ class _TomlPolicy(Policy):
     def clean(self, path: ValuePath, text: str) -> str:
         if "\0" in text:
             self.reject(path, "contains a NUL character", "remove it")
-        return text
+        return line_feeds(text)
 
 
 def _parsed(text: str, source: Path) -> Value:

@@ -1,5 +1,6 @@
 """Tests of the table of formats: detection, file names, and errors instead of crashes."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import FormatError, UsageError
 from hermes_cli.formats import json_tree, registry
-from hermes_cli.formats.transcript import Transcript, linear
+from hermes_cli.formats.transcript import Transcript, linear, message, transcript
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import SavedSettings
 from tests.formats.trees import alchemy, trees
@@ -172,3 +173,16 @@ def test_a_file_of_any_format_is_detected_as_that_format(transcript: Transcript)
         except FormatError:
             continue
         assert registry.detect(text, "")[0] is file_format
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_of_imported_messages_end_with_a_line_feed(end: str) -> None:
+    """CR LF and CR become LF, except in a file of hermes' own format, which is exact."""
+    text = json.dumps(
+        {"messages": [{"role": "system", "content": f"s{end}t"}, {"role": "user", "content": f"a{end}b"}]}
+    )
+    (read,), _, _ = registry.read(text.encode(), "a.jsonl")
+    assert [turn.text for turn in read.turns] == ["s\nt", "a\nb"]
+    exact = transcript([message(1, None, Message(Role.USER, f"a{end}b"))], 1)
+    (again,), _, _ = registry.read(registry.write(registry.NAMES["json"], [exact]).encode(), "a.json")
+    assert [turn.text for turn in again.turns] == [f"a{end}b"]
