@@ -197,12 +197,16 @@ def read(
         source = ConversationText()
         text = decode(check_size(data, MAX_BYTES, source), source).removeprefix(BOM)
         file_format, reason = (file_format, "as requested") if file_format else detect(text, where)
-        transcripts = file_format.read(text)
-        if file_format.leaves_out:  # a format without loss keeps every character
-            transcripts = [transcript.with_line_feeds() for transcript in transcripts]
-        return transcripts, file_format, reason
+        return _transcripts(text, file_format), file_format, reason
     except FormatError as error:
         raise FormatError(error.reason, error.line, where=where, hint=error.hint) from None
+
+
+def _transcripts(text: str, file_format: ConversationFormat) -> list[Transcript]:
+    transcripts = file_format.read(text)
+    if not file_format.leaves_out:  # a format without loss keeps every character
+        return transcripts
+    return [transcript.with_line_feeds() for transcript in transcripts]
 
 
 def detect(text: str, file_name: str) -> tuple[ConversationFormat, str]:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import native
+from hermes_cli.personas.formats import plain_text
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
-from hermes_cli.untrusted.source import Source, line_feeds, read_bytes, read_start, read_text
+from hermes_cli.untrusted.source import Source, read_bytes, read_start, read_text
 
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.import_result import ImportResult
 
 NATIVE_SUFFIX: Final = ".toml"
 FOREIGN: Final = (".png", ".charx", ".json", ".webp", ".jpg", ".jpeg", ".yaml", ".yml", ".modelfile")
-PLAIN: Final = (".txt", ".md")
-SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # for files with the same name, the earlier suffix wins
+SUFFIXES: Final = (
+    NATIVE_SUFFIX,
+    *FOREIGN,
+    *plain_text.SUFFIXES,
+)  # for files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
 MAX_BYTES: Final = 4 << 20
 MAX_CARD_BYTES: Final = 20 << 20
@@ -140,20 +144,11 @@ def lorebook_keys(lore_dir: Path) -> list[str]:
 def load_file(path: Path) -> Persona:
     """Return the persona in a file.
 
-    A `.toml` file is in hermes' format. The text of a `.txt` or `.md` file is a verbatim system prompt. The
-    format of any other file is recognized by its content. Raises PersonaError if the file cannot be read or
-    is invalid.
+    A `.toml` file is in hermes' format. The format of any other file is recognized by its content.
+    Raises PersonaError if the file cannot be read or is invalid.
     """
-    suffix = path.suffix.lower()
-    if suffix == NATIVE_SUFFIX:
+    if path.suffix.lower() == NATIVE_SUFFIX:
         return native.parse(_read_text(path, _LIST_HINT), path)
-    if suffix in PLAIN:
-        text = line_feeds(_read_text(path, _LIST_HINT))
-        if not text:
-            raise PersonaError(
-                f"{path} is empty", "write a system prompt; the whole text of the file is used"
-            )
-        return Persona(name=path.stem, system=text, source=path, verbatim=True)
     result = read_foreign(path, _LIST_HINT)
     if result.persona is None:
         raise PersonaError(

@@ -80,11 +80,22 @@ PERSONA_FIELDS: Final[_Fields] = {
     "system": Value.filled,
     **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
     **dict.fromkeys(("post_history", "creator_notes", "prompt"), Value.text),
+    "verbatim": Value.boolean,
     "worlds": Value.texts,
     "context": lambda value: value.integer(MIN_CONTEXT, MAX_CONTEXT),
 }
 KEYS: Final = (
-    *("name", "nickname", "description", "system", "prompt", "character", "personality", "scenario"),
+    *(
+        "name",
+        "nickname",
+        "description",
+        "system",
+        "verbatim",
+        "prompt",
+        "character",
+        "personality",
+        "scenario",
+    ),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     "context",
     *("note", "examples", "variables", "options", BOOK, ENTRIES, "original"),

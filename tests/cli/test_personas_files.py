@@ -298,3 +298,31 @@ def test_a_name_in_another_script_is_a_key(home: Env, tmp_path: Path, name: str)
     (Paths.from_environment(home).personas / f"{key}-2.json").unlink()
     for command in (("show", name), ("check", name), ("export", name)):
         assert hermes("personas", *command, env=home).code in {0, 1}, command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Be {{char}}.\r\n",
+        "---\ntemperature: 0\n---\nBe {{char}}.\n",
+        "# IDENTITY and PURPOSE\n\nYou sum up.\n\n# INPUT:\n\nINPUT:\n",
+    ],
+    ids=["text", "role", "pattern"],
+)
+def test_a_markdown_file_gives_one_prompt_as_a_file_and_imported(
+    home: Env, tmp_path: Path, text: str
+) -> None:
+    """`-p FILE` and `personas import` read a file in the same way."""
+    path = tmp_path / "summary.md"
+    path.write_text(text, newline="")
+    model = script(tmp_path, {"text": "Yes."})
+    assert hermes("personas", "import", str(path), env=home).code == 0
+    prompts = {
+        hermes("chat", "-m", model, "-p", name, env=home, stdin=b"Hi\n/show prompt\n").stderr.split(
+            "<|im_start|>", 1
+        )[1]
+        for name in (str(path), "summary")
+    }
+    assert len(prompts) == 1
+    assert "INPUT" not in prompts.pop()
+    assert hermes("ask", "-m", model, "-p", str(path), env=home, stdin=b"A long text.").code == 0

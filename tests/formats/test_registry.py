@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.errors import FormatError, UsageError
 from hermes_cli.formats import json_tree, registry
-from hermes_cli.formats.transcript import Transcript, linear, message, transcript
+from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.records import SavedSettings
 from tests.formats.trees import alchemy, trees
@@ -183,6 +183,6 @@ def test_lines_of_imported_messages_end_with_a_line_feed(end: str) -> None:
     )
     (read,), _, _ = registry.read(text.encode(), "a.jsonl")
     assert [turn.text for turn in read.turns] == ["s\nt", "a\nb"]
-    exact = transcript([message(1, None, Message(Role.USER, f"a{end}b"))], 1)
+    exact = linear([Message(Role.USER, f"a{end}b")])
     (again,), _, _ = registry.read(registry.write(registry.NAMES["json"], [exact]).encode(), "a.json")
     assert [turn.text for turn in again.turns] == [f"a{end}b"]
