@@ -70,8 +70,26 @@ _TEXTS: Final = {
     "webui": b"name: Ada\ngreeting: |-\n  Hello.\ncontext: A mathematician.\nexample_dialogue: 'x'\n",
 }
 
+
+def _exif(comment: bytes) -> bytes:
+    """Return Exif data with a UserComment in its main directory."""
+    return b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x9286, 7, len(comment), 26, 0) + comment
+
+
+def _webp(exif: bytes, more: bytes = b"") -> bytes:
+    body = b"WEBP" + more + b"EXIF" + struct.pack("<I", len(exif)) + exif
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _jpeg(*segments: bytes) -> bytes:
+    parts = [b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content for content in segments]
+    return b"\xff\xd8" + b"".join(parts) + b"\xff\xda"
+
+
 SAMPLES: Final[dict[str, bytes]] = {
     **{kind: registry.write(_PERSONA, kind, None) for kind in ("v1", "v2", "v3", "png", "charx")},
+    "webp": _webp(_exif(base64.b64encode(registry.write(_PERSONA, "v2", None)))),
+    "jpeg": _jpeg(b"Exif\0\0" + _exif(registry.write(_PERSONA, "v1", None))),
     "world": json.dumps(_WORLD).encode(),
     "lmstudio": json.dumps(_PRESET).encode(),
     **_TEXTS,
@@ -87,7 +105,7 @@ def mutant(seed: int, number: int) -> tuple[str, bytes]:
         return name, LARGE[name](chance)
     kind = chance.choice(list(SAMPLES))
     ways: list[Callable[[random.Random, str], bytes]] = [_bytes, _bytes]
-    if kind in _DOCUMENTS or kind in {"png", "charx"}:
+    if kind in _DOCUMENTS or kind in _WITH_CARD:
         ways += [_values] * 4
     way = chance.choice(ways)
     return f"{kind}{way.__name__}", way(chance, kind)[: registry.MAX_BYTES]
@@ -114,9 +132,7 @@ def _values(chance: random.Random, kind: str) -> bytes:
     for _ in range(chance.choice((1, 1, 2, 4))):
         document = _changed(chance, document)
     text = json.dumps(document, ensure_ascii=chance.random() < 1 / 2).encode("utf-8", "surrogatepass")
-    if kind == "png":
-        return _picture(chance, text)
-    return _archive(chance, text) if kind == "charx" else text
+    return _WITH_CARD[kind](chance, text) if kind in _WITH_CARD else text
 
 
 def _changed(chance: random.Random, value: Any) -> Any:
@@ -186,6 +202,25 @@ def _entries(count: int, **fields: Any) -> dict[str, Any]:
     return {"entries": [{"keys": [f"key {n}"], "content": "x" * 90, **fields} for n in range(count)]}
 
 
+def _photo(chance: random.Random, text: bytes) -> bytes:
+    """Return a WebP or JPEG file with a character card in one of several forms."""
+    encoded = chance.choice((base64.b64encode, base64.urlsafe_b64encode))(text)
+    comment = chance.choice((text, encoded, b"UNICODE\0" + encoded.decode().encode("utf-16-le")))
+    xmp = b'<x st:chara="' + encoded + b'"/>'
+    exif = _exif(comment)
+    segments = (b"Exif\0\0" + exif, b"http://ns.adobe.com/xap/1.0/\0" + xmp)
+    files = [_webp(exif), _webp(b"", b"XMP " + struct.pack("<I", len(xmp)) + xmp)]
+    files += [_jpeg(segment[:65_000]) for segment in segments]
+    return chance.choice(files)
+
+
+_WITH_CARD: Final[dict[str, Callable[[random.Random, bytes], bytes]]] = {
+    "png": _picture,
+    "charx": _archive,
+    "webp": _photo,
+    "jpeg": _photo,
+}
+"""The files that contain a V3 card as JSON."""
 _INFLATES: Final = 64 << 20
 LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "one long text": lambda _chance: _card(description="x" * 4_100_000),
@@ -214,6 +249,24 @@ LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "an archive of members": lambda _chance: b"PK\x03\x04" + b"PK\x01\x02" * 5_000_000,
     "an archive that inflates": lambda _chance: _zipped(
         zipfile.ZIP_DEFLATED, {"card.json": b" " * _INFLATES}
+    ),
+    "a photo of chunks": lambda _chance: _webp(b"", b"ABCD\0\0\0\0" * 2_400_000),
+    "a photo of segments": lambda _chance: b"\xff\xd8" + b"\xff\xe1\0\2" * 4_900_000,
+    "a photo of fill bytes": lambda _chance: b"\xff\xd8" + b"\xff" * 19_000_000,
+    "a photo with a long comment": lambda _chance: _webp(_exif(b"e" * 19_000_000)),
+    "a photo with a wide comment": lambda _chance: _webp(
+        _exif(b"UNICODE\0" + "e\U0001f600".encode("utf-16-le") * 900_000)
+    ),
+    "a photo with numbers": lambda _chance: _webp(_exif(b"7," * 2_700_000)),
+    "a photo with fewer numbers": lambda _chance: _webp(_exif(b"7," * 500_000)),
+    "a photo of properties": lambda _chance: _webp(
+        b"", b"XMP " + struct.pack("<I", 5_500_000) + b"chara>" * 916_667
+    ),
+    "a photo of spaces": lambda _chance: _webp(
+        b"", b"XMP " + struct.pack("<I", 5_500_000) + b"chara=' " + b" " * 5_499_992
+    ),
+    "a photo with a full card": lambda _chance: _webp(
+        _exif(base64.b64encode(_card(description="x" * 4_100_000)))
     ),
     "yaml that is deep": lambda chance: b"name: " + b"[" * chance.choice((99, 100_000)),
     "yaml of aliases": lambda _chance: b"a: &a [x]\n" + b"".join(b"b%d: [*a,*a]\n" % n for n in range(999)),

@@ -18,7 +18,14 @@ FORMATS = (*registry.WRITABLE, "toml")
 DEFAULT_FORMAT = "v2"
 BINARY = {"png", "charx"}
 EXTENSIONS = {"png": ".png", "charx": ".charx", "modelfile": ".modelfile", "toml": ".toml"}
-IMPORT_EXTENSIONS = {**EXTENSIONS, "aichat": ".md", "llm": ".yaml", "webui": ".yaml"}
+IMPORT_EXTENSIONS = {
+    **EXTENSIONS,
+    "webp": ".webp",
+    "jpeg": ".jpg",
+    "aichat": ".md",
+    "llm": ".yaml",
+    "webui": ".yaml",
+}
 JSON = ".json"
 NATIVE = "toml"
 HEAD = "# Imported by `hermes personas import`. The original file is in the same folder.\n\n"
@@ -115,6 +122,10 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     if content is None:
         raise PersonaError(f"{path} contains neither a persona nor a world")
     key = key or folder.slug(new_name or content.name, path.stem)
+    if left_out := path.stat().st_size - len(data):
+        size = f"{left_out / 2**20:,.0f} MiB"
+        remark = f"its images and sounds ({size}) are left out: keep the file if you want to export them"
+        found = replace(found, remarks=(*found.remarks, remark))
     target = runtime.paths.personas if found.persona else runtime.paths.lore
     imported = ImportedFile(path, data, found, target, key, "")
     if is_native:  # copied unchanged, to keep its comments

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import title_of
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
+from hermes_cli.untrusted.source import line_feeds
 
 ELSEWHERE: Final = 0
 """The id of a conversation that is not in a store."""
@@ -17,12 +18,14 @@ ELSEWHERE: Final = 0
 class Transcript:
     """A conversation and the tree of its messages.
 
-    `remarks` are messages for the user about parts of the file that were not imported.
+    `remarks` are messages for the user about parts of the file that were not imported. `character` is the
+    display name of the persona, if it is known.
     """
 
     conversation: StoredConversation
     tree: Tree
     remarks: tuple[str, ...] = ()
+    character: str = ""
 
     @classmethod
     def of(
@@ -33,6 +36,14 @@ class Transcript:
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
         return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))
+
+    def with_line_feeds(self) -> "Transcript":
+        """Return the transcript with LF at the end of each line of its messages."""
+        opening = tuple(replace(turn, text=line_feeds(turn.text)) for turn in self.conversation.opening)
+        setting = replace(self.conversation.setting, note=line_feeds(self.conversation.setting.note))
+        conversation = replace(self.conversation, opening=opening, setting=setting)
+        nodes = [replace(node, text=line_feeds(node.text)) for node in self.tree.nodes]
+        return Transcript.of(conversation, nodes, self.remarks)
 
     @property
     def system(self) -> tuple[Message, ...]:
@@ -66,6 +77,7 @@ def transcript(
     title: str = "",
     is_named: bool = False,
     persona: str = "",
+    setting: SavedSettings | None = None,
     remarks: Sequence[str] = (),
 ) -> Transcript:
     """Return a transcript. Its times come from the messages. The title defaults to the first user message."""
@@ -80,6 +92,7 @@ def transcript(
         min(times, default=0.0),
         max(times, default=0.0),
         leaf,
+        setting=setting or SavedSettings(),
     )
     return Transcript.of(conversation, messages, remarks)
 

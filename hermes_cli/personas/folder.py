@@ -1,6 +1,5 @@
 """Writes files to the user's persona and lorebook folders, and chooses their names."""
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,19 +15,30 @@ from hermes_cli.private_files import make_private, write_private
 from hermes_cli.untrusted.source import Source, read_text
 
 MAX_KEY_LENGTH: Final = 60
-_INVALID_CHARACTERS: Final = re.compile(r"[^a-z0-9]+")
+MAX_KEY_BYTES: Final = 160
+"""A file name has at most 255 bytes, and a letter up to four."""
 
 
 def slug(name: str, *fallbacks: str) -> str:
-    """Return a key for a name, which consists of lower-case ASCII letters, digits and dashes.
+    """Return a key for a name, which consists of lower-case letters and digits of any script, and dashes.
 
     If the name has no such characters, the fallbacks are tried in order. The last fallback is `persona`.
     """
     for candidate in (name, *fallbacks):
-        plain = unicodedata.normalize("NFKD", candidate).encode("ascii", "ignore").decode().lower()
-        if key := _INVALID_CHARACTERS.sub("-", plain).strip("-")[:MAX_KEY_LENGTH].rstrip("-"):
+        plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", candidate).lower())
+        words = "".join(character if _is_in_words(character) else " " for character in plain).split()
+        key = "-".join(words)[:MAX_KEY_LENGTH]
+        while len(key.encode()) > MAX_KEY_BYTES:
+            key = key[:-1]
+        if key := key.rstrip("-"):
             return key
     return "persona"
+
+
+def _is_in_words(character: str) -> bool:
+    """Return whether a character is a letter, a digit, or a mark, such as a vowel in the scripts of India."""
+    category = unicodedata.category(character)
+    return category[0] in "LM" or category == "Nd"
 
 
 def find_existing(folder: Path, key: str, *, ignore: Sequence[Path] = ()) -> Path | None:

@@ -3,6 +3,7 @@
 `native.py` parses hermes' format, and `formats/` parses those of other programs.
 """
 
+import os
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +12,21 @@ from typing import TYPE_CHECKING, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import native
+from hermes_cli.personas.formats import plain_text
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.persona import Persona
-from hermes_cli.untrusted.source import Source, read_bytes, read_text, valid_text
+from hermes_cli.untrusted.source import Source, read_bytes, read_start, read_text, valid_text
 
 if TYPE_CHECKING:
     from hermes_cli.personas.formats.import_result import ImportResult
 
 NATIVE_SUFFIX: Final = ".toml"
-FOREIGN: Final = (".png", ".charx", ".json", ".yaml", ".yml", ".modelfile")
-PLAIN: Final = (".txt", ".md")
-SUFFIXES: Final = (NATIVE_SUFFIX, *FOREIGN, *PLAIN)  # for files with the same name, the earlier suffix wins
+FOREIGN: Final = (".png", ".charx", ".json", ".webp", ".jpg", ".jpeg", ".yaml", ".yml", ".modelfile")
+SUFFIXES: Final = (
+    NATIVE_SUFFIX,
+    *FOREIGN,
+    *plain_text.SUFFIXES,
+)  # for files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
 MAX_BYTES: Final = 4 << 20
 MAX_CARD_BYTES: Final = 20 << 20
@@ -86,8 +91,20 @@ def locate(name_or_path: str, user_dir: Path, shipped_dir: Path) -> Path:
     if named:
         keys = " or ".join(item.key for item in named)
         raise PersonaError(f"{len(named)} personas have the name '{name_or_path}'", f"use a key: {keys}")
+    similar = [
+        source for key, source in sources.items() if _without_accents(key) == _without_accents(name_or_path)
+    ]
+    if len(similar) == 1:
+        return similar[0]
     raise PersonaError(
         f"there is no persona '{name_or_path}'{suggestion(name_or_path.lower(), sources)}", _LIST_HINT
+    )
+
+
+def _without_accents(name: str) -> str:
+    """Return a name as it can be typed on any keyboard that has its letters."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter)
     )
 
 
@@ -127,25 +144,16 @@ def lorebook_keys(lore_dir: Path) -> list[str]:
 def load_file(path: Path) -> Persona:
     """Return the persona in a file.
 
-    A `.toml` file is in hermes' format. The text of a `.txt` or `.md` file is a verbatim system prompt. The
-    format of any other file is recognized by its content. Raises PersonaError if the file cannot be read or
-    is invalid.
+    A `.toml` file is in hermes' format. The format of any other file is recognized by its content.
+    Raises PersonaError if the file cannot be read or is invalid.
     """
     persona = _load(path)
     return replace(persona, name=valid_text(persona.name))
 
 
 def _load(path: Path) -> Persona:
-    suffix = path.suffix.lower()
-    if suffix == NATIVE_SUFFIX:
+    if path.suffix.lower() == NATIVE_SUFFIX:
         return native.parse(_read_text(path, _LIST_HINT), path)
-    if suffix in PLAIN:
-        text = _read_text(path, _LIST_HINT)
-        if not text:
-            raise PersonaError(
-                f"{path} is empty", "write a system prompt; the whole text of the file is used"
-            )
-        return Persona(name=path.stem, system=text, source=path, verbatim=True)
     result = read_foreign(path, _LIST_HINT)
     if result.persona is None:
         raise PersonaError(
@@ -163,8 +171,22 @@ def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportRes
 
 
 def read_card(path: Path, missing_hint: str = "check the name") -> bytes:
-    """Return the contents of another program's file. Raises PersonaError."""
-    return read_bytes(path, MAX_CARD_BYTES, Source(str(path), PersonaError, missing_hint))
+    """Return the contents of another program's file. Raises PersonaError.
+
+    An archive that is larger than MAX_CARD_BYTES is read without its images and sounds.
+    """
+    from hermes_cli.personas.formats import charx
+
+    source = Source(str(path), PersonaError, missing_hint)
+    if not read_start(path, len(charx.SIGNATURES[0]), source).startswith(charx.SIGNATURES):
+        return read_bytes(path, MAX_CARD_BYTES, source)
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size <= MAX_CARD_BYTES:
+                return file.read(MAX_CARD_BYTES)
+            return charx.without_assets(file, path)
+    except OSError as error:
+        raise source.error(f"cannot be read: {error.strerror}") from None
 
 
 def _read_text(path: Path, missing_hint: str) -> str:

@@ -17,7 +17,7 @@ from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.untrusted import toml_parser
-from hermes_cli.untrusted.source import Source
+from hermes_cli.untrusted.source import Source, line_feeds
 from hermes_cli.untrusted.value import SHOWN, Policy, Value, ValuePath
 
 MAX_NOTE_DEPTH: Final = 100
@@ -89,11 +89,22 @@ PERSONA_FIELDS: Final[_Fields] = {
     "system": Value.filled,
     **dict.fromkeys(("description", "character", "personality", "scenario", "dialogue"), Value.text),
     **dict.fromkeys(("post_history", "creator_notes", "prompt"), Value.text),
+    "verbatim": Value.boolean,
     "worlds": Value.texts,
     "context": lambda value: value.integer(MIN_CONTEXT, MAX_CONTEXT),
 }
 KEYS: Final = (
-    *("name", "nickname", "description", "system", "prompt", "character", "personality", "scenario"),
+    *(
+        "name",
+        "nickname",
+        "description",
+        "system",
+        "verbatim",
+        "prompt",
+        "character",
+        "personality",
+        "scenario",
+    ),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     "context",
     *("note", "examples", "variables", "options", BOOK, ENTRIES, "original"),
@@ -169,7 +180,7 @@ class _TomlPolicy(Policy):
     def clean(self, path: ValuePath, text: str) -> str:
         if "\0" in text:
             self.reject(path, "contains a NUL character", "remove it")
-        return text
+        return line_feeds(text)
 
 
 def _parsed(text: str, source: Path) -> Value:

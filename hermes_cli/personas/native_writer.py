@@ -75,6 +75,7 @@ def _escaped(match: re.Match[str]) -> str:
 def _persona(persona: Persona) -> Iterable[str]:
     greetings = [greeting for greeting in persona.greetings if greeting.strip()]
     values = {key: getattr(persona, key) for key in PERSONA_FIELDS}
+    values |= {"verbatim": persona.verbatim or None}
     values |= {"greeting": next(iter(greetings), ""), "greetings": greetings[1:]}
     yield _assignments({key: values[key] for key in KEYS if not _is_blank(values.get(key))})
     if persona.note and not _is_blank(persona.note.text):

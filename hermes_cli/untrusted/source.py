@@ -120,6 +120,11 @@ def valid_text(name: str) -> str:
     return _UNENCODABLE.sub("\ufffd", name)
 
 
+def line_feeds(text: str) -> str:
+    r"""Return `text` with LF for each CR LF and CR, because a model takes \r for a character of the text."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def check_text(text: str, source: Source) -> str:
     """Return `text`. Raises `source.error` if it contains NUL or a lone surrogate."""
     if "\0" in text:

@@ -79,13 +79,16 @@ def test_an_imported_card_is_stored_privately_and_played(home: Env, tmp_path: Pa
     result = hermes("personas", "import", str(path), env=home)
     assert (result.code, result.stdout.decode()) == (
         0,
-        "seraphina-of-the-glade  v2  S\u00e9raphina of the Glade\n",
+        "s\u00e9raphina-of-the-glade  v2  S\u00e9raphina of the Glade\n",
     )
-    assert "hermes chat -p seraphina-of-the-glade" in result.stderr
+    assert "hermes chat -p s\u00e9raphina-of-the-glade" in result.stderr
     folder = Paths.from_environment(home).personas
-    assert files(folder) == {"seraphina-of-the-glade.toml": 0o600, "seraphina-of-the-glade.json": 0o600}
+    assert files(folder) == {
+        "s\u00e9raphina-of-the-glade.toml": 0o600,
+        "s\u00e9raphina-of-the-glade.json": 0o600,
+    }
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert (folder / "seraphina-of-the-glade.json").read_bytes() == path.read_bytes()
+    assert (folder / "s\u00e9raphina-of-the-glade.json").read_bytes() == path.read_bytes()
 
     model = script(tmp_path, {"text": "Yes."})
     arguments = ("chat", "-m", model, "-p", "seraphina-of-the-glade", "--user", "Winry")
@@ -275,3 +278,51 @@ def test_a_wrong_format_path_or_name_is_refused(home: Env) -> None:
         result = hermes("personas", *arguments, env=home)
         assert (result.code in {1, 2, 78}, result.stdout) == (True, b"")
         assert words in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("name", ["\u767d\u68e0", "\u0421\u0435\u0440\u0430\u0444\u0438\u043d\u0430"])
+def test_a_name_in_another_script_is_a_key(home: Env, tmp_path: Path, name: str) -> None:
+    """The key and the display name work, also for --as and for the lorebook with the persona's name."""
+    path, key = card(tmp_path, name=name), name.lower()
+    assert hermes("personas", "import", str(path), env=home).code == 0
+    assert set(files(Paths.from_environment(home).personas)) == {f"{key}.toml", f"{key}.json"}
+    again = hermes("personas", "import", str(path), env=home)
+    assert (again.code, "already exists" in again.stderr) == (2, True)
+    assert hermes("personas", "import", str(path), "--as", f"{name} 2", env=home).code == 0
+    model = script(tmp_path, {"text": "Yes."})
+    for used in (key, f"{key}-2"):
+        assert hermes("ask", "-m", model, "-p", used, "Hi", env=home).code == 0, used
+    hermes("personas", "export", key, "-o", str(tmp_path / "new.json"), env=home)
+    assert json.loads((tmp_path / "new.json").read_bytes())["data"]["name"] == name
+    (Paths.from_environment(home).personas / f"{key}-2.toml").unlink()
+    (Paths.from_environment(home).personas / f"{key}-2.json").unlink()
+    for command in (("show", name), ("check", name), ("export", name)):
+        assert hermes("personas", *command, env=home).code in {0, 1}, command
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Be {{char}}.\r\n",
+        "---\ntemperature: 0\n---\nBe {{char}}.\n",
+        "# IDENTITY and PURPOSE\n\nYou sum up.\n\n# INPUT:\n\nINPUT:\n",
+    ],
+    ids=["text", "role", "pattern"],
+)
+def test_a_markdown_file_gives_one_prompt_as_a_file_and_imported(
+    home: Env, tmp_path: Path, text: str
+) -> None:
+    """`-p FILE` and `personas import` read a file in the same way."""
+    path = tmp_path / "summary.md"
+    path.write_text(text, newline="")
+    model = script(tmp_path, {"text": "Yes."})
+    assert hermes("personas", "import", str(path), env=home).code == 0
+    prompts = {
+        hermes("chat", "-m", model, "-p", name, env=home, stdin=b"Hi\n/show prompt\n").stderr.split(
+            "<|im_start|>", 1
+        )[1]
+        for name in (str(path), "summary")
+    }
+    assert len(prompts) == 1
+    assert "INPUT" not in prompts.pop()
+    assert hermes("ask", "-m", model, "-p", str(path), env=home, stdin=b"A long text.").code == 0

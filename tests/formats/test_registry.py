@@ -1,5 +1,6 @@
 """Tests of the table of formats: detection, file names, and errors instead of crashes."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -106,12 +107,13 @@ def test_the_remark_names_what_an_export_leaves_out() -> None:
 
 
 def test_the_remark_names_settings_that_only_json_keeps() -> None:
-    """The remark names a note and summaries, which no format but json keeps."""
+    """The remark names summaries, which no format but json keeps, and a note, which sillytavern keeps too."""
     plain = linear([Message(Role.USER, "Hi")])
     setting = SavedSettings(user="Ann", seed=1, note="Be brief.", summaries=((1, "They met."),))
     noted = replace(plain, conversation=replace(plain.conversation, setting=setting))
     for file_format in registry.FORMATS:
-        omitted = "" if file_format.name == "json" else ", without the note and summaries (json has them)"
+        parts = {"json": "", "sillytavern": "summaries"}.get(file_format.name, "the note and summaries")
+        omitted = f", without {parts} (json has them)" if parts else ""
         assert registry.remark(file_format, [noted]) == file_format.name + omitted
         assert registry.remark(file_format, [plain]) == file_format.name
 
@@ -172,3 +174,16 @@ def test_a_file_of_any_format_is_detected_as_that_format(transcript: Transcript)
         except FormatError:
             continue
         assert registry.detect(text, "")[0] is file_format
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_of_imported_messages_end_with_a_line_feed(end: str) -> None:
+    """CR LF and CR become LF, except in a file of hermes' own format, which is exact."""
+    text = json.dumps(
+        {"messages": [{"role": "system", "content": f"s{end}t"}, {"role": "user", "content": f"a{end}b"}]}
+    )
+    (read,), _, _ = registry.read(text.encode(), "a.jsonl")
+    assert [turn.text for turn in read.turns] == ["s\nt", "a\nb"]
+    exact = linear([Message(Role.USER, f"a{end}b")])
+    (again,), _, _ = registry.read(registry.write(registry.NAMES["json"], [exact]).encode(), "a.json")
+    assert [turn.text for turn in again.turns] == [f"a{end}b"]

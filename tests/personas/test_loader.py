@@ -15,9 +15,9 @@ from tests.personas.files import error_text, start_conversation, write_file
 
 @pytest.mark.parametrize("suffix", [".txt", ".md", ".TXT"])
 def test_a_text_file_is_the_unchanged_system_prompt(tmp_path: Path, suffix: str) -> None:
-    """A text file is the system prompt, without any change."""
-    text = "  # {{char}} \r\n<user> {{user}}\t \n\n"
-    persona = load_file(write_file(tmp_path, f"p{suffix}", text))
+    """A text file is the system prompt, without any change but that of its line ends."""
+    text = "  # {{char}} \n<user> {{user}}\t \n\n"
+    persona = load_file(write_file(tmp_path, f"p{suffix}", text.replace("\n", "\r\n")))
     assert start_conversation(persona).messages == (Message(Role.SYSTEM, text),)
 
 

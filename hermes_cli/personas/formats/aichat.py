@@ -1,6 +1,7 @@
 """Reads aichat's roles: Markdown with front matter, and examples under `### INPUT:` and `### OUTPUT:`.
 
-Source: aichat's "Role Guide". A role without front matter is only a system prompt, and is not recognized.
+Source: aichat's "Role Guide". A role without front matter, examples and `__INPUT__` is only a system prompt,
+which `plain_text.py` reads.
 """
 
 import re
@@ -24,8 +25,10 @@ _OPTIONS: Final = ("temperature", "top_p")
 
 
 def is_aichat(text: str) -> bool:
-    """Return whether `text` begins with front matter."""
-    return _FRONT.match(text) is not None
+    """Return whether `text` has front matter, examples or the placeholder of a role."""
+    if _FRONT.match(text) or _INPUT in text:
+        return True
+    return {match[1] for match in _EXAMPLE.finditer(text)} == {"INPUT", "OUTPUT"}
 
 
 def read(text: str, source: Path, remarks: Remarks) -> Persona:

@@ -1,11 +1,13 @@
 """Reads character cards of versions 1 to 3 as personas.
 
 V1 is a flat object; `chara_card_v2` and `chara_card_v3` have the same fields and more under `data` (sources:
-the Character Card V2 and V3 specifications). `card_write.py` writes cards; `png.py` and `charx.py` handle
-the files that contain them.
+the Character Card V2 and V3 specifications). `card_write.py` writes cards; `png.py`, `photo.py` and
+`charx.py` handle the files that contain them.
 """
 
+import binascii
 import re
+import string
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -40,6 +42,9 @@ TEXTS: Final = {
 }
 """Maps attributes of a Persona to the keys of a card for the same texts."""
 LIMITS: Final = JsonLimits(size=4 << 20, brackets=100_000, commas=250_000)
+MAX_ENCODED: Final = LIMITS.size * 4 // 3 + 4
+"""The size limit, in bytes, of a card in base64."""
+_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 _MIN_V1_KEYS: Final = 2
 """An object with at least this many V1 keys is read as a card."""
 _SPEC: Final = re.compile(r"chara_card_v(\d{1,3})")
@@ -70,6 +75,20 @@ def parse(data: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
     return document
 
 
+def parse_encoded(text: bytes, source: Path, place: str, hint: str) -> dict[str, Any]:
+    """Parse a card in base64, also with the URL-safe alphabet, or in JSON. Raises PersonaError as `parse`."""
+    if text.lstrip().startswith(b"{"):
+        return parse(text, source, place, hint)
+    if len(text) > MAX_ENCODED:
+        raise PersonaError(f"{source}: its card is larger than {LIMITS.size >> 20} MiB", "shorten its texts")
+    padded = text.translate(_URL_SAFE, string.whitespace.encode()).rstrip(b"=")
+    try:
+        decoded = binascii.a2b_base64(padded + b"=" * (-len(padded) % 4), strict_mode=True)
+    except binascii.Error:
+        raise PersonaError(f"{source}: its card is not base64", hint) from None
+    return parse(decoded, source, place, hint)
+
+
 def version(document: Mapping[str, Any]) -> Version:
     """Return the version of a card, or 0 if the document is not a card. Versions above 3 are read as 3."""
     spec, data = document.get("spec"), document.get("data")
@@ -80,9 +99,14 @@ def version(document: Mapping[str, Any]) -> Version:
     return 1 if _has_v1_keys(document) else 0
 
 
+def is_flat(document: Mapping[str, Any]) -> bool:
+    """Return whether a card's fields are at the top level, as in V1, and in V3 cards of some programs."""
+    return version(document) == 1 or (not isinstance(document.get("data"), dict) and _has_v1_keys(document))
+
+
 def data_of(document: Mapping[str, Any], source: Path) -> dict[str, Any]:
     """Return the object with a card's fields. Raises PersonaError if there is none."""
-    if version(document) == 1:
+    if is_flat(document):
         return dict(document)
     data = document.get("data")
     if not isinstance(data, dict):
@@ -180,6 +204,8 @@ def _remark_on_version(document: Mapping[str, Any], remarks: Remarks) -> None:
         remarks.add(f"its spec {shown}, which hermes does not support; it is read as {known}")
     elif isinstance(spec_version, str) and _number(spec_version) > float(newest):
         remarks.add(f"its spec_version {spec_version[:30]} is newer than {newest}, which hermes supports")
+    if version(document) > 1 and is_flat(document):
+        remarks.add("its fields are not under 'data', as its spec requires")
 
 
 def _number(text: str) -> float:

@@ -38,16 +38,16 @@ def build(document: Mapping[str, Any] | None, new: Persona, version: Version) ->
 
 def as_version(document: Mapping[str, Any], version: Version, source: Path) -> dict[str, Any]:
     """Convert a card to another version without loss. Raises PersonaError if it is not a card."""
-    old_version = card.version(document)
-    if old_version == version:
+    old_version, was_flat = card.version(document), card.is_flat(document)
+    if old_version == version and (version == 1 or not was_flat):
         return dict(document)
     data = card.data_of(document, source)
     outer = {key: value for key, value in document.items() if key not in {"spec", "spec_version", "data"}}
+    if was_flat:  # all keys move with the fields; keys outside `data` stay outside
+        data, outer = outer, {}
     if version == 1:
         return outer | _filled(data, 1)
-    data = _filled(data, version)
-    # All keys of a V1 card move to `data`. Keys outside `data` in a V2 or V3 card stay outside.
-    return _wrapped(data, version) | ({} if old_version == 1 else outer)
+    return _wrapped(_filled(data, version), version) | outer
 
 
 def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> dict[str, Any]:
@@ -55,13 +55,13 @@ def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> di
 
     `old` is the persona in `document` or in another version of the same card.
     """
-    version, source = card.version(document), new.original or new.source
+    is_flat, source = card.is_flat(document), new.original or new.source
     result = dict(document)
-    data = result if version == 1 else dict(card.data_of(document, source))
+    data = result if is_flat else dict(card.data_of(document, source))
     for key, value in _changes(old, new).items():
         data[key] = value
         # Early V2 cards repeat the V1 fields outside `data`.
-        if version > 1 and key in V1_KEYS and isinstance(document.get(key), str):
+        if not is_flat and key in V1_KEYS and isinstance(document.get(key), str):
             result[key] = value
     notes = data.get("creator_notes_multilingual")
     if new.creator_notes != old.creator_notes and isinstance(notes, dict) and "en" in notes:
@@ -72,7 +72,7 @@ def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> di
     elif lorebook and lorebook != _own_book(old):
         data["character_book"] = book_write.write(data.get("character_book"), lorebook, source)
     _apply_to_extensions(data, old, new)
-    return result if version == 1 else result | {"data": data}
+    return result if is_flat else result | {"data": data}
 
 
 def _own_book(persona: Persona) -> Lorebook | None:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import card, png
@@ -26,6 +26,8 @@ _URI_PREFIXES: Final = (_EMBEDDED_URI, "embedded://")
 MAX_MEMBERS: Final = 2_000
 MAX_MEMBER: Final = 8 << 20
 """The limit in bytes. A larger image is not copied to another format."""
+MAX_DIRECTORY: Final = 1 << 20
+"""The limit in bytes of the list of members at the end of a large archive."""
 _ENTRY: Final = b"PK\x01\x02"
 """The signature of a member's entry in the central directory."""
 _LOCAL_SIZE: Final = 30
@@ -44,30 +46,67 @@ _HINT: Final = "get the original file"
 def read(data: bytes, source: Path) -> dict[str, Any]:
     """Return the card in an archive. Raises PersonaError if it is missing or invalid."""
     with _opened(data, source) as archive:
-        try:
-            info = archive.getinfo(CARD)
-        except KeyError:
-            raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
-        if info.flag_bits & _ENCRYPTED:
-            raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
-        if info.compress_type not in _METHODS:
-            raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
-        try:
-            text = _content(archive, info, card.LIMITS.size + 1)
-        except _ZIP_ERRORS:
-            raise _damaged(source) from None
-    return card.parse(text, source, CARD, _HINT)
+        return card.parse(_card_text(archive, source), source, CARD, _HINT)
 
 
-def _member(data: bytes, name: str) -> bytes:
+def _card_text(archive: zipfile.ZipFile, source: Path) -> bytes:
+    """Return the text of the card. Raises PersonaError if it is missing or cannot be unpacked."""
+    try:
+        info = archive.getinfo(CARD)
+    except KeyError:
+        raise PersonaError(f"{source} is an archive without {CARD}", "a CHARX file has one") from None
+    if info.flag_bits & _ENCRYPTED:
+        raise PersonaError(f"{source}: its {CARD} is encrypted", "decrypt it with another program")
+    if info.compress_type not in _METHODS:
+        raise PersonaError(f"{source}: the compression of its {CARD} is not supported", _HINT)
+    try:
+        return _content(archive, info, card.LIMITS.size + 1)
+    except _ZIP_ERRORS:
+        raise _damaged(source) from None
+
+
+def without_assets(file: BinaryIO, source: Path) -> bytes:
+    """Return a copy of a large archive that has only its card and the character's image, if it is not large.
+
+    Only the directory and these members are read. Raises PersonaError if the card is missing or invalid.
+    """
+    limited = _LimitedFile(file, MAX_DIRECTORY)
+    try:
+        with zipfile.ZipFile(cast("BinaryIO", limited)) as archive:
+            limited.rest = 2 * MAX_MEMBER
+            text = _card_text(archive, source)
+            path = _image_path(card.parse(text, source, CARD, _HINT))
+            image = _member(archive, path)
+            return build(text, {path: image} if image and path != CARD else {})
+    except _ZIP_ERRORS:
+        raise _damaged(source) from None
+
+
+class _LimitedFile:
+    """A file of which only `rest` more bytes can be read."""
+
+    def __init__(self, file: BinaryIO, rest: int) -> None:
+        self.rest = rest
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes. Raises BadZipFile if more than `rest` bytes would be read."""
+        data = self._file.read(self.rest + 1 if size < 0 else min(size, self.rest + 1))
+        self.rest -= len(data)
+        if self.rest < 0:
+            raise zipfile.BadZipFile
+        return data
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Return the content of a member, or empty bytes if it is missing, invalid or too large."""
     try:
-        with _opened(data, Path()) as archive:
-            info = archive.getinfo(name)
-            if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
-                return b""
-            content = _content(archive, info, MAX_MEMBER + 1)
-    except (KeyError, PersonaError, *_ZIP_ERRORS):
+        info = archive.getinfo(name)
+        if info.flag_bits & _ENCRYPTED or info.compress_type not in _METHODS:
+            return b""
+        content = _content(archive, info, MAX_MEMBER + 1)
+    except (KeyError, *_ZIP_ERRORS):
         return b""
     return content if len(content) <= MAX_MEMBER else b""
 
@@ -102,7 +141,11 @@ def replace_card(data: bytes, text: bytes, source: Path) -> bytes:
 def image_of(kind: str, data: bytes, document: dict[str, Any] | None) -> bytes:
     """Return the image in a PNG card or a CHARX archive, without cards, or empty bytes if there is none."""
     if kind == "charx":
-        data = _member(data, _image_path(document or {}))
+        try:
+            with _opened(data, Path()) as archive:
+                data = _member(archive, _image_path(document or {}))
+        except PersonaError:  # a damaged archive counts as one without an image
+            return b""
     if kind not in {"png", "charx"} or not data.startswith(png.SIGNATURE):
         return b""
     try:

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
+from hermes_cli.untrusted.source import line_feeds
 from hermes_cli.untrusted.value import Policy, ValuePath
 
 _MAX_REMARKS: Final = 40
@@ -52,10 +53,10 @@ class Remarks(Policy):
         self.add(f"'{'.'.join(map(str, path))}' {reason}; ignored")
 
     def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - the same remark for all paths
-        """Return a string without NUL characters."""
+        """Return a string without NUL characters, and with LF at the end of each line."""
         if "\0" in text:
             self.add("NUL characters are removed")
-        return text.replace("\0", "")
+        return line_feeds(text.replace("\0", ""))
 
     def summary(self) -> tuple[str, ...]:
         """Return the remarks in the order in which they were first added."""

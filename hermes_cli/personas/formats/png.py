@@ -17,8 +17,6 @@ from hermes_cli.personas.formats import card
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 KEYWORDS: Final = ("ccv3", "chara")
 """The keywords of chunks with cards, in order of precedence."""
-MAX_TEXT: Final = card.LIMITS.size * 4 // 3 + 4
-"""The size limit, in bytes, of a card in base64."""
 _MAX_CHUNKS: Final = 50_000
 _HEAD, _CRC = struct.Struct(">I4s"), struct.Struct(">I")
 _TEXT, _COMPRESSED, _UNICODE, _END = b"tEXt", b"zTXt", b"iTXt", b"IEND"
@@ -44,8 +42,8 @@ def read(data: bytes, source: Path) -> dict[str, dict[str, Any]]:
     for chunk in _chunks(data, source):
         keyword = _keyword(chunk, data)
         if keyword in KEYWORDS and keyword not in first:
-            text = _base64(_text(chunk, data, source), source)
-            first[keyword] = card.parse(text, source, f"'{keyword}' chunk", _HINT)
+            text = _text(chunk, data, source)
+            first[keyword] = card.parse_encoded(text, source, f"'{keyword}' chunk", _HINT)
     if not first:
         raise PersonaError(f"{source} is an image without a character card", _HINT)
     return {keyword: first[keyword] for keyword in KEYWORDS if keyword in first}
@@ -128,35 +126,18 @@ def _text(chunk: PngChunk, data: bytes, source: Path) -> bytes:
     elif chunk.type == _UNICODE:
         is_compressed = rest[:1] == b"\1"
         rest = rest[2:].split(b"\0", 2)[-1]
-    text = _inflated(rest, source) if is_compressed else rest
-    if len(text) > MAX_TEXT:
-        raise PersonaError(
-            f"{source}: its card is larger than {card.LIMITS.size >> 20} MiB",
-            "shorten its texts",
-        )
-    return text
+    return _inflated(rest, source) if is_compressed else rest
 
 
 def _inflated(packed: bytes, source: Path) -> bytes:
     inflate = zlib.decompressobj()
     try:
-        text = inflate.decompress(packed, MAX_TEXT + 1)
+        text = inflate.decompress(packed, card.MAX_ENCODED + 1)
     except zlib.error:
         raise PersonaError(f"{source}: its card is damaged", _HINT) from None
-    if not inflate.eof and len(text) <= MAX_TEXT:
+    if not inflate.eof and len(text) <= card.MAX_ENCODED:
         raise PersonaError(f"{source}: its card is damaged", _HINT)
     return text
-
-
-def _base64(text: bytes, source: Path) -> bytes:
-    """Decode base64, or return the text unchanged if it is JSON."""
-    if text.lstrip().startswith(b"{"):
-        return text
-    padded = b"".join(text.split()).rstrip(b"=")
-    try:
-        return binascii.a2b_base64(padded + b"=" * (-len(padded) % 4), strict_mode=True)
-    except binascii.Error:
-        raise PersonaError(f"{source}: its card is not base64", _HINT) from None
 
 
 def _card_chunk(keyword: str, text: bytes) -> bytes:

@@ -1,6 +1,7 @@
 """Recognizes, reads and writes the persona files of other programs.
 
-A format is recognized by the content of a file, never by its name. The module of a rare format is imported
+A format is recognized by the content of a file. A `.txt` or `.md` file in no other format is a system prompt.
+The module of a rare format is imported
 only if a file might be in that format.
 """
 
@@ -10,7 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import card, card_write, charx, hidden_characters, png, world
+from hermes_cli.personas.formats import (
+    card,
+    card_write,
+    charx,
+    hidden_characters,
+    photo,
+    plain_text,
+    png,
+    world,
+)
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
@@ -24,8 +34,8 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, JSON, CHARX), SillyTavern's worlds, Modelfiles, aichat's roles, "
-    "llm's templates, text-generation-webui's characters and LM Studio's presets"
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, Modelfiles, "
+    "aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets and .md files"
 )
 
 
@@ -89,9 +99,19 @@ def _content(data: bytes, source: Path) -> _Content:
         return _Content("png")
     if data.startswith(charx.SIGNATURES):
         return _Content("charx")
+    if kind := photo.kind_of(data):
+        return _Content(kind)
+    is_text = source.suffix.lower() in plain_text.SUFFIXES
     if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
-        return _json_content(card.parse_json(data, source))
-    return _text_content(data, source)
+        try:
+            content = _json_content(card.parse_json(data, source))
+        except PersonaError:
+            if not is_text:
+                raise
+            content = _Content("")
+        if content.kind or not is_text:
+            return content
+    return _text_content(data, source, is_text=is_text)
 
 
 def _json_content(document: Any) -> _Content:
@@ -113,17 +133,20 @@ def _json_content(document: Any) -> _Content:
     return _Content(kind, document)
 
 
-def _text_content(data: bytes, source: Path) -> _Content:
+def _text_content(data: bytes, source: Path, *, is_text: bool) -> _Content:
     from hermes_cli.personas.formats import aichat, modelfile, presets
 
-    if len(data) > card.LIMITS.size:
-        return _Content("")
     file = Source(str(source), PersonaError)
+    if is_text:
+        check_size(data, plain_text.MAX_BYTES, file)
+    elif len(data) > card.LIMITS.size:
+        return _Content("")
     text = decode(data, file).removeprefix(BOM)
-    if aichat.is_aichat(text):
-        return _Content("aichat", text)
-    if modelfile.is_modelfile(text):
-        return _Content("modelfile", text)
+    for kind, is_kind in (("modelfile", modelfile.is_modelfile), ("aichat", aichat.is_aichat)):
+        if is_kind(text):
+            return _Content(kind, text)
+    if is_text:
+        return _Content("text", text)
     document = yaml_parser.parse(data, file)
     if not isinstance(document, dict):
         return _Content("")
@@ -144,6 +167,7 @@ def _persona_or_lorebook(
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
+        "text": plain_text.read,
         "aichat": aichat.read,
         "llm": presets.read_llm,
         "webui": presets.read_webui,
@@ -158,6 +182,8 @@ def _card(content: _Content, data: bytes, source: Path) -> dict[str, Any] | None
         return next(iter(png.read(data, source).values()))
     if content.kind == "charx":
         return charx.read(data, source)
+    if content.kind in {photo.WEBP, photo.JPEG}:
+        return photo.read(data, source)
     return dict(content.parsed) if content.kind in _VERSIONS else None
 
 

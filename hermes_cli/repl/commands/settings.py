@@ -142,6 +142,8 @@ def show(state: ReplState, argument: str) -> None:
     state.show_rows(options_rows(session.options))
 
 
+_CARRIAGE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
+"""Shown in a prompt, because terminals do not show the character itself."""
 EMPTY_TURN = Message(Role.USER, "")
 """A placeholder for the user's next turn."""
 
@@ -153,7 +155,8 @@ def _show_prompt(state: ReplState) -> None:
     tokens = state.session.engine.prompt_tokens(prompt.messages)
     control = {token.data for token in tokens if token.control}
     text = b"".join(b"\0" if token.control else token.data for token in tokens)
-    state.terminal.plain(b"".join(token.data for token in tokens).decode("utf-8", "replace"))
+    shown = b"".join(token.data for token in tokens).decode("utf-8", "replace")
+    state.terminal.plain(shown.replace("\r", _CARRIAGE_RETURN))
     remark = f"{len(tokens):,} tokens, {sum(token.control for token in tokens)} of them control tokens"
     if any(spelling in text for spelling in control):
         remark += "; text that spells one of these is sent as text"

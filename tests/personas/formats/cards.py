@@ -157,6 +157,30 @@ def cards_in_png(data: bytes) -> dict[str, Any]:
     return {key.decode(): json.loads(base64.b64decode(value)) for key, value in texts}
 
 
+def exif(comment: bytes, order: str = "<", *, in_main: bool = False) -> bytes:
+    """Return Exif data whose UserComment is `comment`, in the Exif or the main directory."""
+    mark = b"II" if order == "<" else b"MM"
+    head = struct.pack(f"{order}2sHI", mark, 42, 8)
+    if in_main:
+        return head + struct.pack(f"{order}HHHIII", 1, 0x9286, 7, len(comment), 26, 0) + comment
+    main = struct.pack(f"{order}HHHIII", 1, 0x8769, 4, 1, 26, 0)
+    return head + main + struct.pack(f"{order}HHHIII", 1, 0x9286, 7, len(comment), 44, 0) + comment
+
+
+def webp(*blocks: tuple[bytes, bytes]) -> bytes:
+    """Return a WebP file with these chunks after the first one."""
+    body = b"WEBP"
+    for kind, content in ((b"VP8 ", b"pixels "), *blocks):
+        body += struct.pack("<4sI", kind, len(content)) + content + b"\0" * (len(content) % 2)
+    return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def jpeg(*segments: bytes) -> bytes:
+    """Return a JPEG file with these APP1 segments before the pixels."""
+    parts = [b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content for content in segments]
+    return b"\xff\xd8\xff\xe0\0\4JF" + b"".join(parts) + b"\xff\xda\0\2pixels\xff\xd9"
+
+
 def archive(members: Iterable[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """Return a zip archive."""
     out = io.BytesIO()

@@ -1,5 +1,6 @@
 """Character cards of the three versions: every field, and values of the wrong type."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,18 @@ import pytest
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
-from tests.personas.formats.cards import CARD, V1, V2, V3, error_text, read_persona, remarks, to_json, v2
+from tests.personas.formats.cards import (
+    CARD,
+    V1,
+    V2,
+    V3,
+    cards_in_png,
+    error_text,
+    read_persona,
+    remarks,
+    to_json,
+    v2,
+)
 
 FLAT = Persona(
     name="Ada",
@@ -214,3 +226,26 @@ def test_english_multilingual_notes_are_used_if_there_are_no_others() -> None:
     """Without plain creator's notes, the English multilingual ones are used."""
     document = {**V3, "data": {**V3["data"], "creator_notes": ""}}
     assert read_persona(to_json(document)).creator_notes == "Best with patience."
+
+
+@pytest.mark.parametrize("document", [V2, V3])
+def test_a_card_with_its_fields_at_the_top_level_is_read(document: Any) -> None:
+    """Some programs write V2 and V3 cards without 'data'."""
+    flat = {"spec": document["spec"], "spec_version": document["spec_version"], **document["data"]}
+    assert read_persona(to_json(flat)) == read_persona(to_json(document))
+    assert "not under 'data'" in remarks(flat)
+    assert remarks(document).replace("not under 'data'", "") == remarks(document)
+
+
+def test_a_flat_card_keeps_its_form_and_is_exported_in_the_form_of_the_specification() -> None:
+    """A change keeps the fields at the top level; another format has them under 'data'."""
+    flat = {"spec": "chara_card_v3", "spec_version": "3.0", **V3["data"]}
+    data = to_json(flat)
+    persona = read_persona(data)
+    assert registry.write(persona, "v3", data) == data
+    changed = replace(persona, scenario="Now.")
+    assert json.loads(registry.write(changed, "v3", data)) == flat | {"scenario": "Now."}
+    assert json.loads(registry.write(persona, "v2", data))["data"]["tags"] == ["history"]
+    newest = cards_in_png(registry.write(persona, "png", data))["ccv3"]
+    assert newest["data"].keys() == V3["data"].keys()
+    assert newest["data"]["tags"] == ["history"]

@@ -4,12 +4,14 @@ import json
 import struct
 import zipfile
 from dataclasses import replace
-from typing import IO, cast
+from pathlib import Path
+from typing import IO, BinaryIO, cast
 
 import pytest
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import png, registry
+from hermes_cli.personas import loader
+from hermes_cli.personas.formats import charx, png, registry
 from hermes_cli.personas.persona import Persona
 from tests.personas.formats.cards import (
     CARD,
@@ -184,3 +186,66 @@ def test_changing_an_archive_with_overlapping_members_is_refused() -> None:
     persona = read_persona(bytes(overlapping))
     with pytest.raises(PersonaError, match="overlap"):
         registry.write(replace(persona, name="x"), "charx", bytes(overlapping))
+
+
+def _large(tmp_path: Path, *members: tuple[str, bytes]) -> Path:
+    """Write an archive above the limit of 20 MiB, whose assets take most of it."""
+    path = tmp_path / "large.charx"
+    with zipfile.ZipFile(path, "w") as archive_file:
+        for name, content in (("assets/other/x.png", bytes(21 << 20)), *members):
+            archive_file.writestr(name, content)
+    return path
+
+
+def test_a_large_archive_is_read_without_its_assets(tmp_path: Path) -> None:
+    """Only the card and the character's image are read from an archive above 20 MiB."""
+    assets = [{"type": "icon", "uri": "embeded://assets/icon/a.png", "name": "main", "ext": "png"}]
+    document = {**V3, "data": {**V3["data"], "assets": assets}}
+    path = _large(tmp_path, ("card.json", to_json(document)), ("assets/icon/a.png", picture()))
+    with path.open("rb") as file:
+        counted = _CountedFile(file)
+        data = charx.without_assets(cast("BinaryIO", counted), path)
+    assert unzip(data) == {"card.json": to_json(document), "assets/icon/a.png": picture()}
+    assert counted.count < 300_000
+    persona = loader.load_file(path)
+    assert (persona.name, persona.kind) == ("Ada", "charx")
+
+
+class _CountedFile:
+    """A file that counts the bytes that are read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.count = 0
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.count += len(data)
+        return data
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ((), "an archive without card.json"),
+        ((("card.json", b"[]"),), "card.json is not a character card"),
+        ((("card.json", b" " * (9 << 20)),), "larger than 4 MiB"),
+        (tuple((f"assets/{n}", b"") for n in range(25_000)), "is a damaged archive"),
+    ],
+    ids=["no card", "not a card", "large card", "members"],
+)
+def test_a_large_archive_without_a_usable_card_is_refused(
+    tmp_path: Path, members: tuple[tuple[str, bytes], ...], reason: str
+) -> None:
+    """The same limits hold for a card in a large archive, and its directory is limited."""
+    with pytest.raises(PersonaError, match=reason):
+        loader.load_file(_large(tmp_path, *members))
+
+
+def test_a_large_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
+    """A file that only begins like an archive is damaged."""
+    path = tmp_path / "large.charx"
+    path.write_bytes(b"PK\x03\x04" + bytes(21 << 20))
+    with pytest.raises(PersonaError, match="is a damaged archive"):
+        loader.load_file(path)

@@ -1,5 +1,6 @@
 """Cards in PNG pictures: which chunk counts, bad pictures, and the chunks that a change keeps."""
 
+import base64
 import json
 import zlib
 from dataclasses import replace
@@ -63,8 +64,9 @@ def test_the_first_of_two_cards_with_the_same_keyword_is_read() -> None:
         chunk(b"tEXt", b"chara\0" + to_base64(V2).rstrip(b"=")),
         chunk(b"tEXt", b"chara\0" + b"\n".join((to_base64(V2)[:77], to_base64(V2)[77:], b""))),
         chunk(b"tEXt", b"chara\0" + to_json(V2)),
+        chunk(b"tEXt", b"chara\0" + base64.urlsafe_b64encode(to_json(v2(personality="???>>>")))),
     ],
-    ids=["capital", "capitals", "zTXt", "iTXt", "iTXt-deflated", "unpadded", "lines", "plain"],
+    ids=["capital", "capitals", "zTXt", "iTXt", "iTXt-deflated", "unpadded", "lines", "plain", "url-safe"],
 )
 def test_every_known_form_of_the_text_chunk_is_read(card: bytes) -> None:
     """Every known form of the text chunk is read."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.errors import PersonaError
+from hermes_cli.personas import native, native_writer
 from hermes_cli.personas.formats import registry
 from hermes_cli.personas.persona import Persona
 from tests.personas.formats.cards import (
@@ -164,3 +165,18 @@ def test_unknown_macros_are_remarked_on() -> None:
     document = v2(description="{{banned}}", character_book=book)
     assert "unknown macros are left in the texts: {{banned}}, {{calc}}" in remarks(document)
     assert "macros" not in remarks(v2())
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_every_line_ends_with_a_line_feed(end: str) -> None:
+    """CR LF and CR become LF in the texts of a card and its lore, and an export has the original ones."""
+    book = {"entries": [{"keys": ["tea"], "content": f"a{end}b", "enabled": True, "insertion_order": 1}]}
+    document = v2(description=f"a{end}b", alternate_greetings=[f"a{end}{end}b"], character_book=book)
+    persona = read_persona(to_json(document))
+    assert (persona.character, persona.greetings[1]) == ("a\nb", "a\n\nb")
+    assert persona.lorebook is not None
+    assert persona.lorebook.entries[0].content == "a\nb"
+    again = native.parse(native_writer.write(persona), CARD)
+    assert registry.write(again, "v2", to_json(document)) == to_json(document)
+    modelfile = f'FROM x{end}SYSTEM """a{end}b"""{end}'.encode()
+    assert read_persona(modelfile).system == "a\nb"

@@ -307,3 +307,10 @@ def test_export_reports_a_file_name_that_is_too_long(home: Env, tmp_path: Path) 
     result = chat(home, tmp_path, "one", f"/export markdown {'x' * 300}", "two")
     assert "File name too long" in result.stderr
     assert result.stdout == b"A1\nA2\n"
+
+
+def test_show_prompt_shows_a_carriage_return(home: Env, tmp_path: Path) -> None:
+    """A carriage return in a file of the user is sent, so the prompt shows it."""
+    (tmp_path / "notes.txt").write_bytes(b"one\r\ntwo")
+    result = chat(home, tmp_path, "/file notes.txt", "Hi", "/show prompt")
+    assert "one\u240d\ntwo" in result.stderr
