@@ -68,13 +68,15 @@ class Opening:
 
     `examples` are complete exchanges, oldest first. One of `greetings` is shown; the others are its swipes.
     `cacheable` is true if the KV cache of the system prompt and the examples may be saved to disk. It is true
-    for those of a persona, and false for text that the user typed.
+    for those of a persona, and false for text that the user typed. `character_at` is the length of the part
+    of `system` that precedes the character's description; lore can be inserted there.
     """
 
     system: str | None = None
     examples: tuple[Message, ...] = ()
     greetings: tuple[str, ...] = ()
     cacheable: bool = False
+    character_at: int = 0
 
     @property
     def before(self) -> tuple[Message, ...]:

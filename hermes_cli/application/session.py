@@ -104,7 +104,8 @@ def open_conversation(
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
         deadline.skipped.clear()  # printed
     if flags.system is not None:
-        opening = replace(opening, system=check_text(flags.system, "--system") or None)
+        system = check_text(flags.system, "--system")
+        opening = replace(opening, system=system or None, character_at=len(system))
     is_shared = flags.system is None and not (values and template.system_variables(persona))
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
     worlds = loader.lorebooks(persona, runtime.paths.lore)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hermes_cli.lore_settings import LoreSettings
-from hermes_cli.messages import Message
+from hermes_cli.messages import Message, Opening
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import DEFAULT_USER, Note
@@ -70,12 +70,15 @@ class PromptSettings:
         return tuple(note for note in (self.character_note, self.note) if note is not None)
 
 
-def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
+def to_saved(
+    prompt_settings: PromptSettings, summaries: Sequence[Summary], opening: Opening
+) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = prompt_settings.note or Note("", 0)
     stored = [(summary.through, summary.text) for summary in summaries if summary.through]
     macros, off = prompt_settings.macros, tuple(sorted(prompt_settings.lore_off))
-    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off)
+    at = opening.character_at
+    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at)
 
 
 def from_saved(

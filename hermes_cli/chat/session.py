@@ -297,7 +297,7 @@ class Session:
 
     def save_settings(self) -> None:
         """Save the settings of the conversation: the user's name, seed, note and summaries."""
-        self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries))
+        self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries, self.opening))
 
     # Moves in the tree. No move deletes a message; an impossible move raises UsageError.
 
@@ -387,7 +387,10 @@ class Session:
         greetings = tuple(node.text for node in tree.children(None) if node.role is Role.ASSISTANT)
         opening = Opening.behind(stored.opening, greetings)
         is_same = opening.system == self.opening.system
-        self.tree, self.opening = tree, replace(opening, cacheable=self.opening.cacheable and is_same)
+        self.tree = tree
+        self.opening = replace(
+            opening, cacheable=self.opening.cacheable and is_same, character_at=saved.character_at
+        )
         self._reported = set()
         self.prompt_settings, self.summaries = from_saved(
             saved,
@@ -403,5 +406,6 @@ class Session:
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt of later prompts; the turns are unchanged."""
-        self.opening = replace(self.opening, system=text, cacheable=False)
+        self.opening = replace(self.opening, system=text, cacheable=False, character_at=len(text or ""))
         self.recorder.change_opening(self.opening)
+        self.save_settings()
