@@ -406,6 +406,10 @@ class Session:
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt of later prompts; the turns are unchanged."""
-        self.opening = replace(self.opening, system=text, cacheable=False, character_at=len(text or ""))
+        self.set_opening(replace(self.opening, system=text, cacheable=False, character_at=len(text or "")))
+
+    def set_opening(self, opening: Opening) -> None:
+        """Change the system prompt and the examples of later prompts, and the greetings of later chats."""
+        self.opening = opening
         self.recorder.change_opening(self.opening)
         self.save_settings()

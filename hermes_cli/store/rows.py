@@ -203,6 +203,7 @@ def _settings(table: Value) -> SavedSettings:
         tuple((number.integer(), text.text()) for number, text in _pairs(table.get("summaries"))),
         table.get("lore_off").texts(),
         table.get("character_at").integer(),
+        table.get("about_user").text(),
     )
 
 
