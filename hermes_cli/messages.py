@@ -29,13 +29,15 @@ class TurnIds:
 class Message:
     """One turn: its role, its text, and, for a generated answer, its token ids.
 
-    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`.
+    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`. A turn
+    that `is_open` at the end of a prompt has no end token, so that the model continues it.
     """
 
     role: Role
     text: str
     turn_ids: TurnIds | None = field(default=None, repr=False)
     cacheable: bool = field(default=False, repr=False, compare=False)
+    is_open: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

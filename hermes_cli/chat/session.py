@@ -1,5 +1,6 @@
 """A chat session: sends the user's turns, streams the answers, and saves both."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -129,6 +130,24 @@ class Session:
             self._move(lambda tree: tree.move_to(answer.parent))
         attempt = len(self.tree.children(self.tree.cursor))
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, attempt=attempt)
+
+    def draft_turn(self, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield the text of the user's next turn, as the model would write it. Nothing is saved.
+
+        Raises UsageError if the user's last turn has no answer yet, and the errors that `send` raises.
+        """
+        if self.tree.is_unanswered:
+            raise UsageError("your last turn has no answer yet", "/regen generates one")
+        turn = Message(Role.USER, "", is_open=True)
+        prompt = self._fitted(self.conversation.add(turn), cancel) if is_ready(self.engine, cancel) else None
+        if prompt is None:
+            yield Chunk("", Completion(FinishReason.CANCELLED))
+            return
+        # Post-history instructions and notes after the user's last turn are about the answer.
+        before = list(itertools.takewhile(lambda message: message is not turn, prompt.messages))
+        options = self.options.options
+        stops = (*options.stop, f"\n{self.prompt_settings.macros.char}:")
+        yield from self.engine.stream([*before, turn], replace(options, stop=stops), cancel)
 
     def replace_answer(self, text: str) -> None:
         """Replace the model's last answer with the user's text. The old answer stays in the tree.

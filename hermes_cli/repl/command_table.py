@@ -72,6 +72,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command("continue", "", "Continue the last answer where it ended.", message.go_on),
     Command(
+        "impersonate",
+        "",
+        "Let the model draft your next turn, which you can edit at the prompt.",
+        message.impersonate,
+    ),
+    Command(
         "swipe",
         "[left|right|N]",
         "Show another answer to the same turn, or generate one. Alt-Left and Alt-Right do the same.",

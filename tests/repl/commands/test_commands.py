@@ -307,3 +307,10 @@ def test_export_reports_a_file_name_that_is_too_long(home: Env, tmp_path: Path) 
     result = chat(home, tmp_path, "one", f"/export markdown {'x' * 300}", "two")
     assert "File name too long" in result.stderr
     assert result.stdout == b"A1\nA2\n"
+
+
+def test_impersonate_is_refused_in_a_pipe(home: Env, tmp_path: Path) -> None:
+    """There is no prompt for the draft, and no answer of the script is used up."""
+    result = chat(home, tmp_path, "/impersonate", "hi")
+    assert (result.code, result.stdout) == (2, b"A1\n")
+    assert "/impersonate needs a prompt at which you edit the draft" in result.stderr
