@@ -146,12 +146,12 @@ class ChatML:
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the prompt for `messages` as segments.
 
-        If the last message is the assistant's, it has no end token, so that the model continues it.
+        If the last message is open or the assistant's, it has no end token, so that the model continues it.
         Otherwise, a new assistant turn is opened. For ordinary text, the ids are the same as those of the
         model's chat template.
         """
         segments = self._closed_turns(messages)
-        if messages and messages[-1].role is Role.ASSISTANT:
+        if _is_continued(messages):
             return segments[:-2]
         start = Segment((self.im_start,), control=True)
         return [*segments, start, Segment(self.open_turn_ids(messages), control=False)]
@@ -166,8 +166,8 @@ class ChatML:
         return segments
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids after the start token of the assistant turn that the model will continue."""
-        if messages and messages[-1].role is Role.ASSISTANT:
+        """Return the ids after the start token of the turn that the model will continue."""
+        if _is_continued(messages):
             return self.turn_ids(messages[-1])
         return self.turn_ids(Message(Role.ASSISTANT, ""))
 
@@ -194,7 +194,7 @@ class ChatML:
         """
         tokens = sum(self._turn_length(message, limit) for message in messages)
         separators = len(messages) * (2 + len(self._between_turns.ids))
-        if messages and messages[-1].role is Role.ASSISTANT:
+        if _is_continued(messages):
             return tokens + separators - 1 - len(self._between_turns.ids)
         return tokens + separators + 1 + len(self.open_turn_ids(messages))
 
@@ -231,6 +231,11 @@ class ChatML:
         """Return the ids that begin every prompt in which another turn follows `messages`."""
         turns = [i for segment in self._closed_turns(messages) for i in segment.ids]
         return [*turns, self.im_start]
+
+
+def _is_continued(messages: Sequence[Message]) -> bool:
+    """Return whether the model continues the last message, and does not begin a new one."""
+    return bool(messages) and (messages[-1].is_open or messages[-1].role is Role.ASSISTANT)
 
 
 def _utf8(text: str) -> bytes:

@@ -17,6 +17,7 @@ from hermes_cli.lore_settings import NAMES, LoreSettings
 from hermes_cli.options import LayeredOptions, OptionError, suggestion
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source, read_text
+from hermes_cli.user_personas import UserPersona, find, read_users
 
 HOME_VARIABLE = "OPENHERMES_HOME"
 WRITABLE_HINT = f"set {HOME_VARIABLE} to a folder that you can write to"
@@ -154,6 +155,7 @@ class Settings:
     speculate: str = _setting("off", "lookup", default="off")
     prefill_ahead: bool = _setting(default=True)
     about_user: str = ""
+    users: Mapping[str, UserPersona] = field(default_factory=dict)
     lore: LoreSettings = field(default_factory=LoreSettings)
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
@@ -162,6 +164,20 @@ class Settings:
     def source(self, name: str) -> str:
         """Return where the value of the setting `name` comes from, such as "config file"."""
         return self.sources.get(name, "default")
+
+    def find_user(self, name: str) -> UserPersona:
+        """Return the user persona with that key, or one with that name and the user's description."""
+        return find(self.users, name) or UserPersona(name, self.about_user)
+
+    def user_for(self, persona_user: str | None, fallback: str, flag: str = "") -> UserPersona:
+        """Return who the user is in a chat with a persona, which may name a user persona as its default.
+
+        The flag comes first, then the environment, the persona's default, the config file, and the name that
+        the persona has for a user without one, or `fallback`.
+        """
+        in_file = not self.source("user").startswith("environment")
+        default = persona_user if persona_user and in_file and find(self.users, persona_user) else None
+        return self.find_user(flag or default or self.user or persona_user or fallback)
 
     def sampling(
         self, persona: str = "", persona_options: Mapping[str, Any] | None = None, *, flags: Mapping[str, Any]
@@ -277,7 +293,7 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ConfigError(
                 f"{where}: {key} belongs in the [options] table", "move it below a line [options]"
             )
-    _check_keys(table, (*PLAIN_SETTINGS, "options", "lore"), where, "unknown key")
+    _check_keys(table, (*PLAIN_SETTINGS, "options", "lore", "users"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):
         raise ConfigError(f"{where}: options is a table; put [options] on a separate line")
@@ -285,7 +301,11 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
         file_options = options.check_table(sampling)
     except OptionError as error:
         raise ConfigError(f"{where}: [options] {error}", f"edit {where}") from None
-    tables = _read_user(table.pop("user", {}), where) | _read_lore(table.pop("lore", {}), where)
+    tables = {
+        **_read_user(table.pop("user", {}), where),
+        **_read_users(table.pop("users", {}), where),
+        **_read_lore(table.pop("lore", {}), where),
+    }
     return {name: _check_setting(name, value, where) for name, value in table.items()} | tables, file_options
 
 
@@ -304,6 +324,14 @@ def _read_lore(table: Any, where: str) -> dict[str, LoreSettings]:
         return {"lore": LoreSettings.from_table(table)} if table else {}
     except ValueError as error:
         raise ConfigError(f"{where}: [lore] {error}", f"edit {where}") from None
+
+
+def _read_users(table: Any, where: str) -> dict[str, dict[str, UserPersona]]:
+    """Return the user personas in the [users] table, or nothing if it has none."""
+    try:
+        return {"users": read_users(table)} if table else {}
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}", f"edit {where}") from None
 
 
 def _read_user(value: Any, where: str) -> dict[str, str]:

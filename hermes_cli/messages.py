@@ -29,13 +29,15 @@ class TurnIds:
 class Message:
     """One turn: its role, its text, and, for a generated answer, its token ids.
 
-    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`.
+    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`. A turn
+    that `is_open` at the end of a prompt has no end token, so that the model continues it.
     """
 
     role: Role
     text: str
     turn_ids: TurnIds | None = field(default=None, repr=False)
     cacheable: bool = field(default=False, repr=False, compare=False)
+    is_open: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,15 @@ class Opening:
 
     `examples` are complete exchanges, oldest first. One of `greetings` is shown; the others are its swipes.
     `cacheable` is true if the KV cache of the system prompt and the examples may be saved to disk. It is true
-    for those of a persona, and false for text that the user typed.
+    for those of a persona, and false for text that the user typed. `character_at` is the length of the part
+    of `system` that precedes the character's description; lore can be inserted there.
     """
 
     system: str | None = None
     examples: tuple[Message, ...] = ()
     greetings: tuple[str, ...] = ()
     cacheable: bool = False
+    character_at: int = 0
 
     @property
     def before(self) -> tuple[Message, ...]:

@@ -198,6 +198,15 @@ def spelling(vocab: Vocabulary, ids: Sequence[int]) -> str:
     return joined
 
 
+def test_an_open_turn_of_the_user_is_left_open(any_vocabulary: Vocabulary) -> None:
+    """It has the ids of the closed turn up to its end token, and the count agrees."""
+    chatml, closed = any_vocabulary.chatml, [Message(Role.ASSISTANT, "Hi."), Message(Role.USER, "I am")]
+    opened = [closed[0], dataclasses.replace(closed[1], is_open=True)]
+    ids = chatml.ids(opened)
+    assert chatml.ids(closed)[: len(ids) + 1] == [*ids, chatml.im_end]
+    assert chatml.count(opened, 1000) == len(ids)
+
+
 def test_text_after_a_newline_has_no_leading_space(any_vocabulary: Vocabulary) -> None:
     """Some tokenizers add a space to the beginning of a text."""
     for text in ("word", " word", "\nword", "\n\n", "", "\n", "1\n2", f"a{IM_END}b", IM_START):

@@ -27,6 +27,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.user_personas import UserPersona
 
 
 def run_chat(runtime: Runtime, flags: Flags, first: PromptText | None = None) -> int:
@@ -128,6 +129,15 @@ class ReplHost:
         flags, deadline = replace(self.flags, system=None), Deadline()
         options = self.options_for(persona).options
         return *open_conversation(self.runtime, flags, persona, options, deadline), deadline
+
+    def users(self) -> Mapping[str, UserPersona]:
+        """Return the user personas of the config file by key."""
+        return self.runtime.settings.users
+
+    def use_user(self, name: str) -> UserPersona:
+        """Return the user persona with that key or name, and use it in later conversations of this run."""
+        self.flags = replace(self.flags, user=name)
+        return self.runtime.settings.find_user(name)
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""

@@ -42,7 +42,9 @@ class Flags:
     system: str | None = _flag(
         "Use this system prompt instead of the persona's.", "-s", "--system", metavar="TEXT"
     )
-    user: str | None = _flag("Set the name by which characters call you.", "--user", metavar="NAME")
+    user: str | None = _flag(
+        "Set your name, or choose one of the config file's [users].", "--user", metavar="NAME"
+    )
     lore: list[str] | None = _flag(  # noqa: RUF009 - returns a field
         "Add a lorebook, by name or file; repeatable.", "--lore", metavar="NAME"
     )

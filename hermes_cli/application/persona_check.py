@@ -16,7 +16,7 @@ from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LoreBudget
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
 from hermes_cli.lore_settings import LoreSettings
-from hermes_cli.messages import Message, Role
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.personas import check, loader
 from hermes_cli.personas.check import Scale
@@ -80,11 +80,12 @@ def _check(
         row = ("lore", pluralize(total, "token"), pluralize(len(subject.entries), "entry", "entries"))
         return [row], check.book_findings(subject, [subject], scale)
     worlds = loader.lorebooks(subject, runtime.paths.lore)
-    macros = macros_of(subject, subject.user or DEFAULT_USER, about_user=runtime.settings.about_user)
-    opening = open_with(subject, macros)
+    user = runtime.settings.user_for(subject.user, DEFAULT_USER)
+    macros = macros_of(subject, user.name, about_user=user.description)
+    opening = open_with(subject, macros, user.description)
     scale = _scale(tokens, worlds.books, runtime.settings.lore)
     lore = LoreMatcher(worlds.books, macros, runtime.settings.lore)
-    left_out = _constant_left_out(lore, opening.system, tokens)
+    left_out = _constant_left_out(lore, opening, tokens)
     rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books, left_out)]
     findings = check.findings(subject, opening, worlds, scale, left_out)
     if subject.original and not loader.is_file(subject.original):
@@ -94,10 +95,10 @@ def _check(
     return rows, findings
 
 
-def _constant_left_out(lore: LoreMatcher, system: str | None, tokens: PersonaTokenizer) -> set[int]:
+def _constant_left_out(lore: LoreMatcher, opening: Opening, tokens: PersonaTokenizer) -> set[int]:
     """Return the numbers of the constant entries that a prompt has no room for."""
     budget = LoreBudget(lore, tokens.window, lambda message: tokens.count(message.text))
-    kept, _, _ = budget.always(system, Deadline())
+    kept, _, _ = budget.always(opening.system, Deadline(), opening.character_at)
     written = {number for number in lore.always() if lore.entries[number][0].content.strip()}
     return written - {active.number for active in kept}
 

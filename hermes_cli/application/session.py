@@ -16,6 +16,7 @@ from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
+from hermes_cli.chat.switch_user import switch_user
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
@@ -70,11 +71,7 @@ def start_session(
         if flags.persona is not None and persona.key != earlier.persona:
             runtime.terminal.notice(_change_persona(session, persona, opening, earlier))
         if flags.user is not None:  # earlier messages keep the earlier name
-            session.set_prompt_settings(
-                replace(
-                    session.prompt_settings, macros=replace(session.prompt_settings.macros, user=flags.user)
-                )
-            )
+            switch_user(session, persona, runtime.settings.find_user(flags.user))
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice
@@ -109,17 +106,18 @@ def open_conversation(
     user = flags.user
     if user is not None and (not user.strip() or len(user.splitlines()) > 1):
         raise UsageError("--user takes a name on a single line")
-    user = check_text(user or runtime.settings.user or persona.user or DEFAULT_USER, "--user")
+    chosen = runtime.settings.user_for(persona.user, DEFAULT_USER, check_text(user or "", "--user"))
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
-    macros = macros_of(persona, user, seed, runtime.settings.about_user)
+    macros = macros_of(persona, chosen.name, seed, chosen.description)
     values = template_values(flags, persona, input_text) if input_text is not None else {}
     filled = replace(macros, template_values=values)
-    opening = open_with(persona, filled, runtime.settings.about_user, deadline)
+    opening = open_with(persona, filled, chosen.description, deadline)
     if deadline.report:
         runtime.terminal.notice(f"{sanitize_line(persona.name)}: {deadline.report}")
         deadline.skipped.clear()  # printed
     if flags.system is not None:
-        opening = replace(opening, system=check_text(flags.system, "--system") or None)
+        system = check_text(flags.system, "--system")
+        opening = replace(opening, system=system or None, character_at=len(system))
     is_shared = flags.system is None and not (values and template.system_variables(persona))
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
     worlds = loader.lorebooks(persona, runtime.paths.lore)

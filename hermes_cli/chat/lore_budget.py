@@ -18,6 +18,8 @@ MAX_ACTIVATED: Final = 500
 MAX_CHARACTERS: Final = 300_000
 """Characters of entries that are counted in tokens at a turn: a quarter of a window of 262,144 tokens."""
 
+_SEPARATOR: Final = "\n\n"
+
 Cost = Callable[[Message], int]
 """Returns the number of tokens of a turn, including its control tokens and role."""
 
@@ -104,9 +106,11 @@ class LoreBudget:
         return activated
 
     def always(
-        self, system: str | None, deadline: Deadline
+        self, system: str | None, deadline: Deadline, character_at: int = 0
     ) -> tuple[list[ActiveEntry], list[ActiveEntry], str]:
         """Return the constant entries that fit, those that do not, and the system prompt with constant lore.
+
+        Entries at the position BEFORE are inserted after `character_at` characters of the system prompt.
 
         The token count of an entry in the system prompt is the number of tokens that it adds to that prompt,
         or those of a separate message if the system prompt is too long to be counted so often.
@@ -115,11 +119,12 @@ class LoreBudget:
         kept, dropped = self._constant_within_budget(candidates, self._system_cost(system or ""))
         floating = [active for active in kept if active.entry.position is Position.DEPTH]
         texts = {Position.BEFORE: list[str](), Position.AFTER: list[str]()}
-        merged, measured = _joined([], system, []), list[ActiveEntry]()
+        around = (system or "")[:character_at], (system or "")[character_at:].removeprefix(_SEPARATOR)
+        merged, measured = system or "", list[ActiveEntry]()
         is_short = len(kept) * len(system or "") <= MAX_CHARACTERS
         for active in (active for active in in_order(kept) if active.entry.position is not Position.DEPTH):
             texts[active.entry.position].append(active.text)
-            longer = _joined(texts[Position.BEFORE], system, texts[Position.AFTER])
+            longer = _joined(around, texts[Position.BEFORE], texts[Position.AFTER])
             tokens = self._system_cost(longer) - self._system_cost(merged) if is_short else active.tokens
             measured.append(replace(active, tokens=tokens))
             merged = longer
@@ -188,5 +193,6 @@ def in_order(entries: Sequence[ActiveEntry]) -> list[ActiveEntry]:
     return sorted(entries, key=lambda active: (active.entry.order, active.number))
 
 
-def _joined(before: Sequence[str], system: str | None, after: Sequence[str]) -> str:
-    return "\n\n".join([*before, *([system] if system else []), *after])
+def _joined(around: tuple[str, str], before: Sequence[str], after: Sequence[str]) -> str:
+    instructions, description = around
+    return _SEPARATOR.join(filter(None, [instructions, *before, description, *after]))

@@ -100,7 +100,7 @@ class PromptBuilder:
         )
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
-            opening.system, self.deadline
+            opening.system, self.deadline, opening.character_at
         )
         self._filled = dict[tuple[str, str, int], str]()
         self._cacheable = opening.cacheable and self._system == opening.system  # constant lore may be private

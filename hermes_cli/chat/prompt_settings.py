@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from hermes_cli.lore_settings import LoreSettings
-from hermes_cli.messages import Message
+from hermes_cli.messages import Message, Opening
 from hermes_cli.personas.lorebook import Lorebook
-from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.macros import USER_TEXT, Macros
 from hermes_cli.personas.persona import DEFAULT_USER, Note
 from hermes_cli.store.records import SavedSettings
 
@@ -70,12 +70,15 @@ class PromptSettings:
         return tuple(note for note in (self.character_note, self.note) if note is not None)
 
 
-def to_saved(prompt_settings: PromptSettings, summaries: Sequence[Summary]) -> SavedSettings:
+def to_saved(
+    prompt_settings: PromptSettings, summaries: Sequence[Summary], opening: Opening
+) -> SavedSettings:
     """Return the settings to store. Summaries of turns that are not stored are left out."""
     note = prompt_settings.note or Note("", 0)
     stored = [(summary.through, summary.text) for summary in summaries if summary.through]
     macros, off = prompt_settings.macros, tuple(sorted(prompt_settings.lore_off))
-    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off)
+    at, about_user = opening.character_at, macros.texts.get(USER_TEXT, "")
+    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user)
 
 
 def from_saved(
@@ -86,7 +89,9 @@ def from_saved(
     `path_to` returns the turns up to a message id, or no turns if there is no such message.
     """
     seed = prompt_settings.macros.seed if saved.seed is None else saved.seed
-    macros = replace(prompt_settings.macros, user=saved.user or prompt_settings.macros.user, seed=seed)
+    macros = prompt_settings.macros
+    texts = {**macros.texts, USER_TEXT: saved.about_user} if saved.about_user else macros.texts
+    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts)
     note = Note(saved.note, saved.note_depth) if saved.note else None
     summaries = (Summary(tuple(path_to(through)), text, through) for through, text in saved.summaries)
     off = frozenset(saved.lore_off)

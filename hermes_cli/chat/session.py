@@ -1,5 +1,6 @@
 """A chat session: sends the user's turns, streams the answers, and saves both."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -129,6 +130,24 @@ class Session:
             self._move(lambda tree: tree.move_to(answer.parent))
         attempt = len(self.tree.children(self.tree.cursor))
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, attempt=attempt)
+
+    def draft_turn(self, cancel: Cancel) -> Iterator[Chunk]:
+        """Yield the text of the user's next turn, as the model would write it. Nothing is saved.
+
+        Raises UsageError if the user's last turn has no answer yet, and the errors that `send` raises.
+        """
+        if self.tree.is_unanswered:
+            raise UsageError("your last turn has no answer yet", "/regen generates one")
+        turn = Message(Role.USER, "", is_open=True)
+        prompt = self._fitted(self.conversation.add(turn), cancel) if is_ready(self.engine, cancel) else None
+        if prompt is None:
+            yield Chunk("", Completion(FinishReason.CANCELLED))
+            return
+        # Post-history instructions and notes after the user's last turn are about the answer.
+        before = list(itertools.takewhile(lambda message: message is not turn, prompt.messages))
+        options = self.options.options
+        stops = (*options.stop, f"\n{self.prompt_settings.macros.char}:")
+        yield from self.engine.stream([*before, turn], replace(options, stop=stops), cancel)
 
     def replace_answer(self, text: str) -> None:
         """Replace the model's last answer with the user's text. The old answer stays in the tree.
@@ -297,7 +316,7 @@ class Session:
 
     def save_settings(self) -> None:
         """Save the settings of the conversation: the user's name, seed, note and summaries."""
-        self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries))
+        self.recorder.change_settings(to_saved(self.prompt_settings, self.summaries, self.opening))
 
     # Moves in the tree. No move deletes a message; an impossible move raises UsageError.
 
@@ -387,7 +406,10 @@ class Session:
         greetings = tuple(node.text for node in tree.children(None) if node.role is Role.ASSISTANT)
         opening = Opening.behind(stored.opening, greetings)
         is_same = opening.system == self.opening.system
-        self.tree, self.opening = tree, replace(opening, cacheable=self.opening.cacheable and is_same)
+        self.tree = tree
+        self.opening = replace(
+            opening, cacheable=self.opening.cacheable and is_same, character_at=saved.character_at
+        )
         self._reported = set()
         self.prompt_settings, self.summaries = from_saved(
             saved,
@@ -403,10 +425,16 @@ class Session:
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt of later prompts; the turns are unchanged."""
-        self.opening = replace(self.opening, system=text, cacheable=False)
+        self.set_opening(replace(self.opening, system=text, cacheable=False, character_at=len(text or "")))
+
+    def set_opening(self, opening: Opening) -> None:
+        """Change the system prompt and the examples of later prompts, and the greetings of later chats."""
+        self.opening = opening
         self.recorder.change_opening(self.opening)
+        self.save_settings()
 
     def set_persona(self, persona: str, opening: Opening) -> None:
         """Change the persona of later prompts and its opening; the turns are unchanged."""
         self.opening = opening
         self.recorder.change_persona(persona, opening)
+        self.save_settings()

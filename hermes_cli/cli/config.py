@@ -26,11 +26,20 @@ def show(runtime: Runtime) -> None:
     from hermes_cli.config import PLAIN_SETTINGS
     from hermes_cli.lore_settings import NAMES
     from hermes_cli.screen.columns import columns
+    from hermes_cli.screen.sanitize import sanitize_line
 
     settings = runtime.settings
     rows = [(name, _text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
     lore = ((name, getattr(settings.lore, name)) for name in NAMES)
     rows += [(f"lore.{name}", _text(value), settings.source("lore")) for name, value in lore]
+    rows += [
+        (
+            f"users.{sanitize_line(key)}",
+            sanitize_line(": ".join(filter(None, (user.name, user.description)))),
+            settings.source("users"),
+        )
+        for key, user in settings.users.items()
+    ]
     sampling = settings.sampling(flags={})
     rows += [
         (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))

@@ -1,5 +1,6 @@
 """`hermes personas`: list, show, create, edit, check, import and export personas."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,6 +88,29 @@ def check_command(
     from hermes_cli.application.persona_check import check_persona
 
     check_persona(runtime, flags, name)
+
+
+@command(app, "prompt", takes=("user", "lore", "context", "seed"))
+def prompt_command(
+    runtime: Runtime,
+    flags: Flags,
+    name: Name,
+    messages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MESSAGE", help="Your first and your second message."),
+    ] = None,
+    like: Annotated[
+        str, typer.Option("--like", metavar="PROGRAM", help="Set the program: hermes or sillytavern.")
+    ] = "hermes",
+) -> None:
+    """Print the prompts of the first two turns of a chat.
+
+    No model is needed; tokens are estimated. With --like sillytavern, the prompts are those that SillyTavern
+    sends with its presets for ChatML.
+    """
+    from hermes_cli.application.persona_prompt import print_prompts
+
+    print_prompts(runtime, replace(flags, persona=name, on_overflow="drop"), like, messages or [])
 
 
 @command(app, "import")

@@ -35,6 +35,8 @@ TEXTS: Final = (
     *("chardepthprompt", "creatornotes"),
 )
 """The macros for texts of the persona, and for the user's description, in lower case."""
+USER_TEXT: Final = TEXTS[0]
+"""The macro for the user's description."""
 NAME_LENGTH: Final = 100
 """Longer names are cut to this many characters, because text may contain a name 10,000 times."""
 MAX_MARKS: Final = 20_000

@@ -50,26 +50,27 @@ def open_with(
     if template.INPUT not in macros.template_values:
         persona = template.without_prompt(persona)
     if persona.verbatim:
-        return Opening(persona.system, (), persona.greetings)
+        return Opening(persona.system, (), persona.greetings, character_at=len(persona.system))
     fill = partial(macros.fill, deadline=deadline)
-    system = _system(persona, macros, fill, about_user)
+    instructions, description = _system(persona, macros, fill, about_user)
+    system = "\n\n".join(filter(None, (instructions, description))) or None
     greetings = tuple(fill(text, f"greeting {n}") for n, text in enumerate(persona.greetings[:MAX_GREETINGS]))
     if left_out := len(persona.greetings) - len(greetings):
         deadline.skipped["greetings"] = f"left out {left_out:,} of {len(persona.greetings):,}"
-    return Opening(system, _examples(persona, macros, fill), greetings)
+    return Opening(system, _examples(persona, macros, fill), greetings, character_at=len(instructions))
 
 
-def _system(persona: Persona, macros: Macros, fill: _Fill, about_user: str) -> str | None:
-    """Return the system prompt and the description of the character, or None if both are empty."""
+def _system(persona: Persona, macros: Macros, fill: _Fill, about_user: str) -> tuple[str, str]:
+    """Return the instructions of the system prompt, and the description of the character."""
     original = fill(CHARACTER_PROMPT) if persona.is_character else ""
-    parts = [fill(persona.system, "system", original=original) or original]
-    parts.append(fill(persona.character, "character"))
+    instructions = fill(persona.system, "system", original=original) or original
+    parts = [fill(persona.character, "character")]
     for label, text in (("Personality", persona.personality), ("Scenario", persona.scenario)):
         if text.strip():
             parts.append(f"{label}: {fill(text, label.lower())}")
     if about_user and persona.is_character:
         parts.append(f"About {macros.user}: {fill(about_user, 'user')}")
-    return "\n\n".join(part for part in parts if part.strip()) or None
+    return instructions if instructions.strip() else "", "\n\n".join(filter(str.strip, parts))
 
 
 def _examples(persona: Persona, macros: Macros, fill: _Fill) -> tuple[Message, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
+from hermes_cli.errors import HermesError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState, StartAnswer
 from hermes_cli.screen.columns import pluralize
@@ -76,6 +77,26 @@ class AnswerPrinter:
         if state.session.last is not None:
             self._print_ending(state, state.session.last)
 
+    def draft(self, state: ReplState, start: StartAnswer) -> str:
+        """Return a text while only a status line is shown. Ctrl-C ends it early, and so does an error.
+
+        The error is printed.
+        """
+        cancel = Cancel()
+        self._cancel, self._presses, self._progress, text = cancel, 0, None, ""
+        try:
+            with waiting(state.terminal, self._status(state, "keeps the text so far")):
+                for chunk in start(cancel):
+                    self._progress = chunk.progress
+                    text += chunk.text
+        except HermesError as error:
+            state.fail(error)
+        finally:
+            self._cancel = None
+            state.was_stopped = self._presses > 0
+        _print_remarks(state)
+        return text
+
     def greet(self, state: ReplState) -> None:
         """Print the persona's greeting, if it has one, as a turn."""
         session = state.session
@@ -98,14 +119,14 @@ class AnswerPrinter:
             else:
                 state.notice(f"> {node.text}")
 
-    def _status(self, state: ReplState) -> Callable[[], str]:
+    def _status(self, state: ReplState, effect_of_stop: str = "stops the answer") -> Callable[[], str]:
         """Return a function that returns the status line to show until the first token arrives."""
         started_at = time.monotonic()
 
         def status() -> str:
             loading = state.loading
             activity = f"loading {loading.name}" if loading else wait_text(self._progress)
-            effect = "cancels the message" if loading else "stops the answer"
+            effect = "cancels the message" if loading else effect_of_stop
             return f"{activity} · {time.monotonic() - started_at:.0f} s · Ctrl-C {effect}"
 
         return status

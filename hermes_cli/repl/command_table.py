@@ -15,6 +15,7 @@ from hermes_cli.repl.commands import (
     notes,
     settings,
     tree,
+    users,
 )
 from hermes_cli.repl.state import ReplState
 
@@ -70,6 +71,12 @@ COMMANDS: tuple[Command, ...] = (
         ("retry",),
     ),
     Command("continue", "", "Continue the last answer where it ended.", message.go_on),
+    Command(
+        "impersonate",
+        "",
+        "Let the model draft your next turn, which you can edit at the prompt.",
+        message.impersonate,
+    ),
     Command(
         "swipe",
         "[left|right|N]",
@@ -170,6 +177,13 @@ COMMANDS: tuple[Command, ...] = (
         "List the personas, or start a new conversation with one.",
         settings.persona,
         choices=lambda state: state.host.persona_names(),
+    ),
+    Command(
+        "user",
+        "[NAME]",
+        "Show who you are, or continue as another user; the config file's [users] have descriptions.",
+        users.user,
+        choices=users.user_choices,
     ),
     Command(
         "model",

@@ -21,6 +21,7 @@ from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.user_personas import UserPersona
 
 if TYPE_CHECKING:  # answer_printer imports this module; history imports prompt_toolkit
     from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -54,6 +55,12 @@ class Host(Protocol):
 
     def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
         """Return the opening, the prompt settings and the deadline of the first turn with the persona."""
+
+    def users(self) -> Mapping[str, UserPersona]:
+        """Return the user personas of the config file by key."""
+
+    def use_user(self, name: str) -> UserPersona:
+        """Return the user persona with that key or name, and use it in later conversations of this run."""
 
     def add_lore(self, persona: Persona, entry: LoreEntry) -> Path:
         """Add an entry to the user's lorebook for a persona, and return the path of the lorebook."""

@@ -16,6 +16,7 @@ class SavedSettings:
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
     path up to and including that message. `lore_off` has the titles of the lore entries that are off.
+    `character_at` is that of the opening. `about_user` is the user's description.
     """
 
     user: str = ""
@@ -24,6 +25,8 @@ class SavedSettings:
     note_depth: int = 0
     summaries: tuple[tuple[int, str], ...] = ()
     lore_off: tuple[str, ...] = ()
+    character_at: int = 0
+    about_user: str = ""
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""

@@ -202,6 +202,8 @@ def _settings(table: Value) -> SavedSettings:
         table.get("note_depth").integer(),
         tuple((number.integer(), text.text()) for number, text in _pairs(table.get("summaries"))),
         table.get("lore_off").texts(),
+        table.get("character_at").integer(),
+        table.get("about_user").text(),
     )
 
 

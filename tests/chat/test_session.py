@@ -389,3 +389,43 @@ def test_the_idle_duration_is_the_time_between_the_users_turns() -> None:
     session.tree.append(Message(Role.USER, "then"), created=1000.0)
     session.tree.append(Message(Role.USER, "now"), created=1000.0 + 3 * 86_400)
     assert [active.text for active in session.assembled().active] == ["3 days"]
+
+
+class RecordingEngine(ScriptedEngine):
+    """An engine that keeps the messages and the options of its last prompt."""
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        self.asked = [(m.role.value, m.text, m.is_open) for m in messages], options.stop
+        return super().stream(messages, options, cancel)
+
+
+def test_a_draft_continues_an_open_turn_of_the_user() -> None:
+    """Nothing is kept. What follows the user's last turn in a prompt is left out, and {{char}} ends it."""
+    engine = RecordingEngine(["One.", "Mine.\nEd: his"], 400)
+    settings = PromptSettings(Macros("Ed", "Ann"), post_history="Be Ed.", note=Note("Rain.", 0))
+    session = Session(engine, SYSTEM, LayeredOptions(GenerationOptions(stop=("#",))), None, settings)
+    send(session, "1?")
+    before = turns_of(session), len(session.tree), session.last
+    assert "".join(chunk.text for chunk in session.draft_turn(Cancel())) == "Mine."
+    assert (turns_of(session), len(session.tree), session.last) == before
+    assert engine.asked == (
+        [
+            ("system", "Be brief.", False),
+            ("user", "1?", False),
+            ("assistant", "One.", False),
+            ("user", "", True),
+        ],
+        ("#", "\nEd:"),
+    )
+
+
+def test_a_draft_needs_an_answer_to_the_last_turn() -> None:
+    """Two turns of the user in a row are not a dialogue."""
+    session = new_session(ScriptedTurn(error="failed"))
+    with pytest.raises(HermesError):
+        send(session, "1?")
+    session.tree.append(Message(Role.USER, "1?"))
+    with pytest.raises(UsageError, match="has no answer yet"):
+        next(session.draft_turn(Cancel()))

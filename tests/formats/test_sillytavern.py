@@ -215,7 +215,7 @@ def test_the_users_name_is_in_the_header_or_in_the_first_turn(
     header: str | None, line: str, user: str
 ) -> None:
     """Newer versions write `unused` in the header."""
-    first = {"user_name": header, "character_name": "Ed", "chat_metadata": {}}
+    first: dict[str, object] = {"user_name": header, "character_name": "Ed", "chat_metadata": {}}
     turn = {"name": line, "is_user": True, "mes": "Hi"}
     (read,) = sillytavern.read(f"{json.dumps(first)}\n{json.dumps(turn)}")
     assert read.conversation.setting.user == user

@@ -4,6 +4,7 @@ import http.server
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -290,16 +291,36 @@ def test_every_command_runs_without_a_traceback(home: Env, tmp_path: Path) -> No
         count = 0
         arguments = {"export": f"{tmp_path}/out.md", "goto": "1", "search": "one", "forget": "--yes"}
         for command in command_table.COMMANDS:
-            if command.name in {"exit", "edit"}:
+            if command.name in {"exit", "edit", "impersonate"}:
                 continue
             term.type(f"/{command.name} {arguments.get(command.name, '')}".rstrip() + "\r")
             count += 1
             term.expect(rf"^> /{command.name}[^\n]*\n(?:[^\n]*\n)*?>(?: |$)")
         term.type("\x04")
         assert term.leave() == 0
-        assert count == len(command_table.COMMANDS) - 2
+        assert count == len(command_table.COMMANDS) - 3
         assert "Traceback" not in term.text
         assert "bug in hermes" not in term.text
+
+
+def test_impersonate_puts_a_draft_at_the_prompt(home: Env, tmp_path: Path) -> None:
+    """The draft is edited and sent as a turn; Ctrl-C keeps the text so far, and so does a failing engine."""
+    drafts = ({"text": " A draft "}, {"text": "A1"}, {"text": "ab", "forever": True, "delay": 0.05})
+    model = script(tmp_path, *drafts, {"text": "half", "error": "failed"})
+    with at_the_prompt(model, home) as term:
+        term.type("/impersonate\r")
+        term.expect(r"^> A draft$")
+        term.type("!\r")
+        term.expect(r"^> A draft!\nHermes 2\nA1\n\n>$")
+        term.type("/impersonate\r")
+        term.expect(r"Ctrl-C keeps the text so far")
+        time.sleep(0.5)
+        term.type("\x03")
+        term.expect(r"^> (ab)+a?$")
+        term.type("\x15/impersonate\r")
+        term.expect(r"scripted error: failed\n(?:[^\n]*\n)*> half$")
+        term.type("\x15/tree\r")
+        term.expect(r"you: A draft!\n[^\n]*it: A1\n> is your position")
 
 
 def test_greetings_are_swiped_and_lore_is_listed(home: Env, tmp_path: Path) -> None:

@@ -53,6 +53,19 @@ def go_on(state: ReplState, _argument: str) -> None:
     state.answer(session.continue_answer, last_line)
 
 
+def impersonate(state: ReplState, _argument: str) -> None:
+    """Put a draft of the user's next turn at the prompt (`/impersonate`)."""
+    if not state.printer.interactive:
+        raise UsageError(
+            "/impersonate needs a prompt at which you edit the draft", "run hermes chat at a terminal"
+        )
+    text = state.printer.draft(state, state.session.draft_turn).strip()
+    if text:
+        state.suggest(text)
+    else:
+        state.notice("(the model returned no text)")
+
+
 def multiline(state: ReplState, _argument: str) -> None:
     """Toggle whether Enter begins a new line or sends (`/multiline`)."""
     state.multiline = not state.multiline

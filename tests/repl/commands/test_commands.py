@@ -314,3 +314,10 @@ def test_show_prompt_shows_a_carriage_return(home: Env, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_bytes(b"one\r\ntwo")
     result = chat(home, tmp_path, "/file notes.txt", "Hi", "/show prompt")
     assert "one\u240d\ntwo" in result.stderr
+
+
+def test_impersonate_is_refused_in_a_pipe(home: Env, tmp_path: Path) -> None:
+    """There is no prompt for the draft, and no answer of the script is used up."""
+    result = chat(home, tmp_path, "/impersonate", "hi")
+    assert (result.code, result.stdout) == (2, b"A1\n")
+    assert "/impersonate needs a prompt at which you edit the draft" in result.stderr

@@ -1,0 +1,48 @@
+"""The user's personas: the names and descriptions in the [users] table of the config file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hermes_cli.options import suggestion
+
+FIELDS: Final = ("name", "description")
+
+
+@dataclass(frozen=True, slots=True)
+class UserPersona:
+    """Who the user is in a chat: the value of `{{user}}`, and a description for the model."""
+
+    name: str
+    description: str = ""
+
+
+def read_users(table: Any) -> dict[str, UserPersona]:
+    """Return the user personas of the [users] table by key. Without a name, the key is the name.
+
+    Raises ValueError if the table is invalid.
+    """
+    if not isinstance(table, dict):
+        raise ValueError("users is a table; put a name and a description under [users.winry]")  # noqa: TRY004
+    return {key: _read(key, value) for key, value in table.items()}
+
+
+def _read(key: str, table: Any) -> UserPersona:
+    place = f"[users.{key[:40]}]"
+    if not isinstance(table, dict):
+        raise ValueError(f"{place} is not a table; write {place}, then name and description")  # noqa: TRY004
+    for name, text in table.items():
+        if name not in FIELDS:
+            raise ValueError(f"{place} has no key '{name}'{suggestion(name, FIELDS)}")
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise ValueError(f"{place} {name} takes a string that is not blank")
+    user = UserPersona(table.get("name", key), table.get("description", ""))
+    if not user.name.strip() or len(user.name.splitlines()) != 1 or "\0" in user.name:
+        raise ValueError(f"{place} the name is not one line of text")
+    return user
+
+
+def find(users: Mapping[str, UserPersona], name: str) -> UserPersona | None:
+    """Return the user persona with that key, or None. Upper and lower case are the same."""
+    folded = name.strip().casefold()
+    return next((user for key, user in users.items() if key.casefold() == folded), None)
