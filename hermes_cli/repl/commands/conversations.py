@@ -189,8 +189,8 @@ def export(state: ReplState, argument: str) -> None:
     found = store.conversation(number)
     if found is None:
         raise UsageError("this conversation was deleted elsewhere", "/sessions lists all conversations")
-    name = state.persona.name if state.persona.key == found.persona else ""
-    transcript = replace(Transcript.of(found, store.tree(number)), character=name)
+    character = state.persona.name if state.persona.key == found.persona else ""
+    transcript = replace(Transcript.of(found, store.tree(number)), character=character)
     path = files.place(name, found.title, known.ending)
     write_private(path, registry.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)
     state.notice(f"Written to {path}: {registry.remark(known, [transcript])}.")
