@@ -64,7 +64,7 @@ def test_an_ambiguous_ending_is_refused() -> None:
         (b'{"messages": []}\n\n{"messages": "caf\xe9"}', 3, "is not UTF-8: byte 35 is 0xe9"),
         (b"\xef\xbb\xbf<|im_start|>user\n\xff", 2, "is not UTF-8: byte 20 is 0xff"),
         (b'{"messages": [{"role": "user", "content": "x"}]}\n{"mess', 2, "is not JSON"),
-        (b"\xff\xfe{\0", 1, "is not UTF-8"),
+        (b"\xff\xfe{\0\n", 1, "is not UTF-8"),
     ],
 )
 def test_data_in_no_format_is_refused_with_its_line(data: bytes, line: int, reason: str) -> None:
