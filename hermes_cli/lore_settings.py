@@ -42,4 +42,13 @@ class LoreSettings:
         return cls(**table)
 
 
+def parse_text(name: str, text: str) -> int | bool:
+    """Return the value of a setting from text. Raises ValueError as `LoreSettings.from_table` does."""
+    value: Any = {"true": True, "false": False}.get(text.lower(), text)
+    if value is text and text.isascii() and text.removeprefix("-").isdigit():
+        value = int(text[:10])
+    parsed: int | bool = getattr(LoreSettings.from_table({name: value}), name)
+    return parsed
+
+
 NAMES: Final = tuple(field.name for field in fields(LoreSettings))

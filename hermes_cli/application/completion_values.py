@@ -111,9 +111,11 @@ def persona_formats(_paths: "Paths") -> Mapping[str, str]:
 def config_keys(_paths: "Paths") -> Mapping[str, str]:
     """Return the keys of the config file, and the help of those that are generation options."""
     from hermes_cli.config import PLAIN_SETTINGS
+    from hermes_cli.lore_settings import NAMES
     from hermes_cli.options import FIELDS
 
-    return _without_description(PLAIN_SETTINGS) | {name: option.help for name, option in FIELDS.items()}
+    names = (*PLAIN_SETTINGS, *(f"lore.{name}" for name in NAMES))
+    return _without_description(names) | {name: option.help for name, option in FIELDS.items()}
 
 
 VALUES: Final[Mapping[str, Values]] = {

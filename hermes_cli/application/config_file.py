@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli import config, options
+from hermes_cli import config, lore_settings, options
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import check_text
@@ -20,6 +20,7 @@ from hermes_cli.untrusted.source import BOM, Source, read_text
 DRAFT: Final = "config.draft.toml"
 """The name of the file that `edit` opens, in the folder of the config file."""
 _USER: Final = {"user": "name", "user.name": "name", "user.description": "description"}
+_LORE: Final = tuple(f"lore.{name}" for name in lore_settings.NAMES)
 _OPTIONS: Final = "options"
 _EDIT_HINT: Final = "'hermes config edit' opens it"
 _NEW_FILE: Final = """\
@@ -39,8 +40,8 @@ def set_value(runtime: Runtime, key: str, words: Sequence[str]) -> None:
     Raises UsageError if the key is unknown or the value invalid, and ConfigError if the file is invalid.
     """
     name = key.removeprefix(f"{_OPTIONS}.").replace("-", "_")
-    if name not in (*PLAIN_SETTINGS, *FIELDS, *_USER):
-        known = (*PLAIN_SETTINGS, *FIELDS, *_USER)
+    known = (*PLAIN_SETTINGS, *FIELDS, *_USER, *_LORE)
+    if name not in known:
         raise UsageError(
             f"there is no setting '{key}'{suggestion(name, known)}", "'hermes config show' lists them"
         )
@@ -105,7 +106,9 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
             return options.parse_text(name, words[0])
         if name in PLAIN_SETTINGS and name not in _USER:
             return config.parse_setting(name, words[0])
-    except (OptionError, ConfigError) as error:
+        if name in _LORE:
+            return lore_settings.parse_text(name.removeprefix("lore."), words[0])
+    except (OptionError, ConfigError, ValueError) as error:
         raise UsageError(str(error)) from None
     return words[0]
 
@@ -114,6 +117,8 @@ def _place(name: str, document: Mapping[str, Any]) -> tuple[str, str]:
     """Return the table in which a setting belongs, empty for the top level, and its key there."""
     if name in FIELDS:
         return _OPTIONS, name
+    if name in _LORE:
+        return "lore", name.removeprefix("lore.")
     if name not in _USER:
         return "", name
     has_table = isinstance(document.get("user"), MutableMapping)

@@ -57,6 +57,8 @@ def test_a_value_is_set_and_everything_else_kept(home: Env) -> None:
         ("", ["on-overflow", "drop"], {"on_overflow": "drop"}),
         ("", ["stop", "a", 'b"\n'], {"options": {"stop": ["a", 'b"\n']}}),
         ("", ["user", "Ann"], {"user": "Ann"}),
+        ("", ["lore.share", "10"], {"lore": {"share": 10}}),
+        ("[lore]\nnames = true\n", ["lore.names", "false"], {"lore": {"names": False}}),
         ("", ["user.description", "tall"], {"user": {"description": "tall"}}),
         ('user = "Ed"\n', ["user", "Ann"], {"user": "Ann"}),
         ('user = "Ed"\n', ["user.description", "x"], {"user": {"name": "Ed", "description": "x"}}),
@@ -91,6 +93,10 @@ def test_a_value_is_put_where_it_is_read(
         (["user", " "], 2, "not blank"),
         (["model", "\udcff"], 2, "not UTF-8"),
         (["model", ""], 2, "model is empty"),
+        (["lore.share", "101"], 2, "share is 101; it can be 0 to 100"),
+        (["lore.share", "big"], 2, "share takes a whole number, not 'big'"),
+        (["lore.names", "no"], 2, "names takes true or false, not 'no'"),
+        (["lore.shar", "1"], 2, "did you mean 'lore.share'?"),
         (["stop", ""], 2, "empty string"),
         (["model", "a", "b"], 2, "model takes one value"),
         (["model"], 2, "missing argument 'VALUE...'"),
@@ -212,3 +218,12 @@ def test_a_draft_that_is_no_text_is_reported(home: Env, tmp_path: Path, script: 
     result = edit(home, tmp_path, script)
     assert (result.code, path.read_text()) == (78, WRITTEN)
     assert "the config file is unchanged" in result.stderr
+
+
+def test_every_setting_that_show_lists_can_be_set(home: Env) -> None:
+    """To the value that it has."""
+    for line in hermes("config", "show", env=home).stdout.decode().splitlines():
+        name, value, _source = line.split()
+        if value not in {"-", "none"}:
+            result = set_value(home, name, value)
+            assert (result.code, result.stderr.split()[0]) == (0, name), result.stderr
