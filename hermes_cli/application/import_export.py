@@ -1,11 +1,12 @@
 """Export and import of conversations, for `hermes sessions export` and `import`."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hermes_cli.application.conversations import find_conversation, open_store, open_store_to_read
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.errors import FormatError
+from hermes_cli.errors import FormatError, PersonaError
 from hermes_cli.formats import files, registry
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
@@ -26,7 +27,10 @@ def export_conversations(
     store, terminal = open_store_to_read(runtime), runtime.terminal
     chosen = [find_conversation(store, name) for name in names] if names else store.conversations()
     transcripts = [
-        Transcript.of(conversation, store.tree(conversation.id))
+        replace(
+            Transcript.of(conversation, store.tree(conversation.id)),
+            character=_display_name(runtime, conversation.persona),
+        )
         for conversation in {conversation.id: conversation for conversation in chosen}.values()
     ]
     if not names and kind.leaves_out:  # such a format has only the visible turns
@@ -43,6 +47,14 @@ def export_conversations(
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
     count = pluralize(len(transcripts), "conversation")
     terminal.notice(f"{count} written to {path}: {registry.remark(kind, transcripts)}")
+
+
+def _display_name(runtime: Runtime, key: str) -> str:
+    """Return the display name of a persona, or an empty string if it no longer exists."""
+    try:
+        return runtime.persona(key).name if key else ""
+    except PersonaError:
+        return ""
 
 
 def import_conversations(

@@ -48,6 +48,8 @@ def start_session(
     recorder = _open_recorder(runtime, save=save, required=flags.continues)
     earlier = _earlier_conversation(runtime, recorder, flags) if flags.continues or flags.fork else None
     persona = _find_persona(runtime, flags, earlier)
+    if earlier is not None and flags.user is None:  # an earlier name stays
+        flags = replace(flags, user=" ".join(earlier.setting.user.split()) or None)
     sampling = flags.options(runtime.settings, persona)
     deadline = Deadline()
     opening, prompt_settings = open_conversation(
@@ -65,6 +67,8 @@ def start_session(
     session = Session(engine, opening, sampling, recorder, prompt_settings, deadline=deadline)
     if earlier is not None:
         saved_conversations.resume(session, earlier)
+        if flags.persona is not None and persona.key != earlier.persona:
+            runtime.terminal.notice(_change_persona(session, persona, opening, earlier))
         if flags.user is not None:  # earlier messages keep the earlier name
             session.set_prompt_settings(
                 replace(
@@ -74,6 +78,17 @@ def start_session(
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice
+
+
+def _change_persona(session: Session, persona: Persona, opening: Opening, earlier: StoredConversation) -> str:
+    """Give a resumed conversation another persona, and return a notice about what this changes."""
+    before = session.opening
+    session.set_persona(persona.key, opening)
+    changed = ["the system prompt"] if opening.system != before.system else []
+    changed += ["the examples"] if opening.examples != before.examples else []
+    replaced = f" replaces {sanitize_line(earlier.persona)}" if earlier.persona else " now plays"
+    what = f"; {' and '.join(changed)} changed" if changed else ""
+    return f"{sanitize_line(persona.name)}{replaced} in this conversation{what}; its turns did not"
 
 
 def open_conversation(

@@ -111,6 +111,13 @@ class Recorder:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
+    def change_persona(self, persona: str, opening: Opening) -> None:
+        """Save another persona and its opening for the same turns."""
+        self.persona, self._opening = persona, opening
+        if self.conversation is not None:
+            number = self.conversation
+            self._try(lambda store: store.set_persona(number, persona, opening.before))
+
     def change_settings(self, settings: SavedSettings) -> None:
         """Save the settings of the conversation: the user's name, seed, note and summaries."""
         self._settings = settings

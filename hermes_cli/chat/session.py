@@ -410,3 +410,8 @@ class Session:
         """Change the system prompt of later prompts; the turns are unchanged."""
         self.opening = replace(self.opening, system=text, cacheable=False)
         self.recorder.change_opening(self.opening)
+
+    def set_persona(self, persona: str, opening: Opening) -> None:
+        """Change the persona of later prompts and its opening; the turns are unchanged."""
+        self.opening = opening
+        self.recorder.change_persona(persona, opening)

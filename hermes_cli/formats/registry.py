@@ -26,7 +26,8 @@ class ConversationFormat:
     """A format. `has_sign` detects it from a text and its top-level keys. `sign` describes the evidence.
 
     `several` is whether a file can contain more than one conversation. `leaves_out` describes the parts of a
-    tree that the format cannot represent, and is empty if there are none.
+    tree that the format cannot represent, and is empty if there are none. `has_note` is whether it can
+    contain the user's note.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ConversationFormat:
     has_sign: Callable[[str, set[str]], bool]
     several: bool = False
     leaves_out: str = "other branches"
+    has_note: bool = False
 
 
 def _one(write: Callable[[Transcript], str]) -> Callable[[Sequence[Transcript]], str]:
@@ -72,6 +74,7 @@ FORMATS: Final = (
         _has_any_key(json_tree.KEY),
         several=True,
         leaves_out="",
+        has_note=True,
     ),
     ConversationFormat(
         "fastchat",
@@ -91,6 +94,7 @@ FORMATS: Final = (
         "its first line is the header of a chat",
         _has_any_key(*sillytavern.HEADER),
         leaves_out="branches other than swipes",
+        has_note=True,
     ),
     ConversationFormat(
         "sharegpt",
@@ -180,7 +184,7 @@ def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -
     ):
         omitted.append(file_format.leaves_out)
     settings = [transcript.conversation.setting for transcript in transcripts if file_format.leaves_out]
-    omitted += ["the note"] if any(setting.note for setting in settings) else []
+    omitted += ["the note"] if not file_format.has_note and any(setting.note for setting in settings) else []
     omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
     without = f", without {' and '.join(omitted)} (json has them)" if omitted else ""
     return f"{file_format.name}{without}"

@@ -2,20 +2,22 @@
 
 A swipe is an alternative answer, which is a sibling in the tree. `swipe_id` is the index of the visible
 swipe, and `mes` its text. Alternate greetings are the swipes of the first message. The system prompt is
-stored as the chat's override (`chat_metadata.system_prompt`), and other data of hermes under the key `hermes`
-in `chat_metadata`, which SillyTavern preserves. The format cannot represent other branches, such as two user
-turns after the same answer.
+stored as the chat's override (`chat_metadata.system_prompt`), the note as the author's note, and other data
+of hermes under the key `hermes` in `chat_metadata`, which SillyTavern preserves. The format cannot represent
+other branches, such as two user turns after the same answer.
 
 SillyTavern hides messages with `is_system` from the model, so they are not imported, and a remark reports
 them. A narrator message (`extra.type`) becomes a system message.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
+from hermes_cli.store.records import SavedSettings
 from hermes_cli.tree import Node
 from hermes_cli.untrusted.value import Value
 
@@ -23,35 +25,54 @@ HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
 USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
 _HERMES_KEY: Final = "hermes"
 _MODEL: Final = "model"
+_WITHOUT_NAME: Final = frozenset(("", "unused", USER))
+"""The names in a header that do not name the user. Newer versions write `unused`."""
+_IN_CHAT, _AS_SYSTEM = 1, 0
+"""The position and the role of an author's note that is inserted as hermes does."""
+_DEFAULT_DEPTH: Final = 4
+_MAX_DEPTH: Final = 999
 
 
 def write(transcript: Transcript) -> str:
     """Return the visible path of a conversation, with the siblings of its answers as swipes."""
     record, prompt = transcript.conversation, transcript.system[0].text if transcript.system else ""
+    user, name = record.setting.user or USER, transcript.character or record.persona or CHARACTER
     hermes_data = {
         "title": record.title,
         "is_named": record.is_named,
         "persona": record.persona,
         "opening": [{"role": turn.role, "text": turn.text} for turn in record.opening[1 if prompt else 0 :]],
+        "user": record.setting.user,
+        "seed": record.setting.seed,
+        "lore_off": list(record.setting.lore_off),
     }
+    metadata = ({"system_prompt": prompt} if prompt else {}) | _note_json(record.setting)
     header = {
-        "user_name": USER,
-        "character_name": record.persona or CHARACTER,
+        "user_name": user,
+        "character_name": name,
         "create_date": iso(record.created),
-        "chat_metadata": ({"system_prompt": prompt} if prompt else {}) | {_HERMES_KEY: hermes_data},
+        "chat_metadata": metadata | {_HERMES_KEY: hermes_data},
     }
     swipes: dict[int | None, list[Node]] = {}
     for stored in transcript.tree.nodes:
         if stored.role is Role.ASSISTANT:
             swipes.setdefault(stored.parent, []).append(stored)
-    name = record.persona or CHARACTER
-    lines = [header, *(_line(stored, name, swipes.get(stored.parent, [])) for stored in transcript.tree.path)]
-    return "\n".join(map(dump, lines)) + "\n"
+    names = {Role.USER: user}
+    path = transcript.tree.path
+    lines = [_line(node, names.get(node.role, name), swipes.get(node.parent, [])) for node in path]
+    return "\n".join(map(dump, [header, *lines])) + "\n"
 
 
-def _line(stored: Node, character: str, swipes: list[Node]) -> dict[str, Any]:
+def _note_json(setting: SavedSettings) -> dict[str, Any]:
+    if not setting.note:
+        return {}
+    place = {"note_depth": setting.note_depth, "note_position": _IN_CHAT, "note_role": _AS_SYSTEM}
+    return {"note_prompt": setting.note, "note_interval": 1, **place}
+
+
+def _line(stored: Node, name: str, swipes: list[Node]) -> dict[str, Any]:
     line = {
-        "name": USER if stored.role is Role.USER else character,
+        "name": name,
         "is_user": stored.role is Role.USER,
         "is_system": False,
         "send_date": iso(stored.created),
@@ -80,10 +101,13 @@ def read(text: str) -> list[Transcript]:
         header.reject(f"is not a header: it has none of {', '.join(sorted(HEADER))}")
     messages, leaf, hidden = list[Node](), None, 0
     narration = list[Message]()
+    user = _name(header.get("user_name"))
     for line in lines:
         if line.get("is_system").boolean():
             hidden += 1
             continue
+        if not user and _role(line) is Role.USER:
+            user = _name(line.get("name"))
         siblings, visible = _messages(line, len(messages) + 1, leaf)
         if leaf is None and siblings[visible].role is Role.SYSTEM:
             narration.append(siblings[visible].message)
@@ -94,6 +118,7 @@ def read(text: str) -> list[Transcript]:
         header.reject("has no turn after it")
     remarks = [f"messages that SillyTavern hides from the model are left out: {hidden:,}"] if hidden else []
     opening, hermes_data = _opening(header)
+    setting = _setting(header.get("chat_metadata"), hermes_data, user, remarks)
     return [
         transcript(
             messages,
@@ -102,9 +127,46 @@ def read(text: str) -> list[Transcript]:
             title=hermes_data.get("title").text(),
             is_named=hermes_data.get("is_named").boolean(),
             persona=hermes_data.get("persona").text().rpartition("/")[2],
+            setting=setting,
             remarks=remarks,
         )
     ]
+
+
+def _name(value: Value) -> str:
+    """Return the user's name, or an empty string if the value does not name the user."""
+    name = " ".join(value.text().split()) if isinstance(value.value, str) else ""
+    return "" if name in _WITHOUT_NAME else name
+
+
+def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str]) -> SavedSettings:
+    """Return the settings of a conversation: the user's name, and the author's note if it is on."""
+    off = tuple(title.text() for title in hermes_data.get("lore_off").items())
+    own_name = " ".join(hermes_data.get("user").text().split())
+    setting = SavedSettings(own_name or user, hermes_data.get("seed").integer_or_none(), lore_off=off)
+    prompt = metadata.get("note_prompt")
+    if not isinstance(prompt.value, str) or not prompt.value.strip():
+        return setting
+    interval, depth = _number(metadata, "note_interval", 1), _number(metadata, "note_depth", _DEFAULT_DEPTH)
+    if not interval:
+        remarks.append("the author's note is left out, because it is off (its interval is 0)")
+        return setting
+    if interval > 1:
+        remarks.append(f"the author's note is inserted in every prompt, not every {interval:,} messages")
+    if _number(metadata, "note_position", _IN_CHAT) != _IN_CHAT:
+        remarks.append("the author's note is inserted before the first turn, not beside the system prompt")
+        depth = _MAX_DEPTH
+    if _number(metadata, "note_role", _AS_SYSTEM) != _AS_SYSTEM:
+        remarks.append("the author's note is sent as system, not as another role")
+    return replace(setting, note=prompt.text(), note_depth=min(depth, _MAX_DEPTH))
+
+
+def _number(metadata: Value, key: str, default: int) -> int:
+    """Return a number that is not negative. SillyTavern also writes numbers as strings."""
+    value = metadata.get(key).value
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value[:9])
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else default
 
 
 def _opening(header: Value) -> tuple[list[Message], Value]:

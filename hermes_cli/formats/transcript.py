@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import title_of
 from hermes_cli.tree import GenerationRecord, MessageState, Node, Tree
 from hermes_cli.untrusted.source import line_feeds
@@ -18,12 +18,14 @@ ELSEWHERE: Final = 0
 class Transcript:
     """A conversation and the tree of its messages.
 
-    `remarks` are messages for the user about parts of the file that were not imported.
+    `remarks` are messages for the user about parts of the file that were not imported. `character` is the
+    display name of the persona, if it is known.
     """
 
     conversation: StoredConversation
     tree: Tree
     remarks: tuple[str, ...] = ()
+    character: str = ""
 
     @classmethod
     def of(
@@ -75,6 +77,7 @@ def transcript(
     title: str = "",
     is_named: bool = False,
     persona: str = "",
+    setting: SavedSettings | None = None,
     remarks: Sequence[str] = (),
 ) -> Transcript:
     """Return a transcript. Its times come from the messages. The title defaults to the first user message."""
@@ -89,6 +92,7 @@ def transcript(
         min(times, default=0.0),
         max(times, default=0.0),
         leaf,
+        setting=setting or SavedSettings(),
     )
     return Transcript.of(conversation, messages, remarks)
 

@@ -149,6 +149,12 @@ class Store(Imports):
             query = "UPDATE conversations SET opening = ? WHERE id = ?"
             _require_one_row(database.execute(query, (opening_text(opening), conversation)))
 
+    def set_persona(self, conversation: int, persona: str, opening: Sequence[Message]) -> None:
+        """Replace the persona of a conversation and its opening."""
+        with transaction(self._connection, self.file) as database:
+            query = "UPDATE conversations SET persona = ?, opening = ? WHERE id = ?"
+            _require_one_row(database.execute(query, (persona, opening_text(opening), conversation)))
+
     def set_setting(self, conversation: int, setting: SavedSettings) -> None:
         """Save the settings of a conversation."""
         with transaction(self._connection, self.file) as database:

@@ -478,14 +478,14 @@ def test_a_chat_killed_in_mid_answer_can_be_continued(home: Env, tmp_path: Path,
 def test_a_new_conversation_after_a_resumed_one_has_the_named_persona(
     home: Env, tmp_path: Path, store: StoreOf
 ) -> None:
-    """With -c and -p, `/clear` starts a conversation of the persona that -p names."""
+    """With -c and -p, the earlier conversation and, after `/clear`, the new one have the named persona."""
     model = script(tmp_path, {"text": "A."})
     assert hermes("chat", "-m", model, env=home, stdin=b"one\n").code == 0
     flags = ("-c", "-p", "edward-elric")
     assert hermes("chat", *flags, "-m", model, env=home, stdin=b"/clear\ntwo\n").code == 0
     assert [conversation.persona for conversation in store(home).conversations()] == [
         "edward-elric",
-        "hermes-2",
+        "edward-elric",
     ]
 
 

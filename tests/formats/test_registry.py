@@ -107,12 +107,13 @@ def test_the_remark_names_what_an_export_leaves_out() -> None:
 
 
 def test_the_remark_names_settings_that_only_json_keeps() -> None:
-    """The remark names a note and summaries, which no format but json keeps."""
+    """The remark names summaries, which no format but json keeps, and a note, which sillytavern keeps too."""
     plain = linear([Message(Role.USER, "Hi")])
     setting = SavedSettings(user="Ann", seed=1, note="Be brief.", summaries=((1, "They met."),))
     noted = replace(plain, conversation=replace(plain.conversation, setting=setting))
     for file_format in registry.FORMATS:
-        omitted = "" if file_format.name == "json" else ", without the note and summaries (json has them)"
+        parts = {"json": "", "sillytavern": "summaries"}.get(file_format.name, "the note and summaries")
+        omitted = f", without {parts} (json has them)" if parts else ""
         assert registry.remark(file_format, [noted]) == file_format.name + omitted
         assert registry.remark(file_format, [plain]) == file_format.name
 

@@ -1,6 +1,8 @@
 """Tests of SillyTavern's chats: swipes are siblings, and the visible one is on the path."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import sillytavern
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.store.records import SavedSettings
 from tests.formats.trees import ASSISTANT, alchemy, sample, trees
 
 # Written by hand after a chat that SillyTavern 1.13 saved: its keys, its dates, "unused" for the names.
@@ -150,3 +153,69 @@ def test_narration_before_the_first_turn_belongs_to_the_opening() -> None:
     (transcript,) = sillytavern.read(f"{header}\n{narrator}\n{question}")
     assert [turn.text for turn in transcript.conversation.opening] == ["Stay in Eldoria.", "Night falls."]
     assert tree(transcript) == [(None, "user", "Who are you?")]
+
+
+def test_the_header_has_the_names_and_the_note() -> None:
+    """The names are those of the user and the character, and the note is SillyTavern's author's note."""
+    setting = SavedSettings(user="Winry", seed=7, note="She is tired.", note_depth=2, lore_off=("Tea",))
+    plain = alchemy()
+    named = replace(
+        plain, conversation=replace(plain.conversation, setting=setting), character="Edward Elric"
+    )
+    header, _, question, answer = [json.loads(line) for line in sillytavern.write(named).splitlines()]
+    assert (header["user_name"], header["character_name"]) == ("Winry", "Edward Elric")
+    assert (question["name"], answer["name"]) == ("Winry", "Edward Elric")
+    note = {key: value for key, value in header["chat_metadata"].items() if key.startswith("note_")}
+    assert note == {
+        "note_prompt": "She is tired.",
+        "note_interval": 1,
+        "note_depth": 2,
+        "note_position": 1,
+        "note_role": 0,
+    }
+    (read,) = sillytavern.read(sillytavern.write(named))
+    assert read.conversation.setting == setting
+
+
+@pytest.mark.parametrize(
+    ("metadata", "note", "depth", "remark"),
+    [
+        ({"note_prompt": "Be brief."}, "Be brief.", 4, None),
+        ({"note_prompt": "Be brief.", "note_depth": "2", "note_interval": "1"}, "Be brief.", 2, None),
+        ({"note_prompt": "Be brief.", "note_depth": 10_000}, "Be brief.", 999, None),
+        ({"note_prompt": "Be brief.", "note_depth": -1}, "Be brief.", 4, None),
+        ({"note_prompt": "Be brief.", "note_interval": 0}, "", 0, "because it is off"),
+        ({"note_prompt": "Be brief.", "note_interval": 3}, "Be brief.", 4, "not every 3 messages"),
+        ({"note_prompt": "Be brief.", "note_position": 0}, "Be brief.", 999, "before the first turn"),
+        ({"note_prompt": "Be brief.", "note_role": 1}, "Be brief.", 4, "is sent as system"),
+        ({"note_prompt": 5}, "", 0, None),
+    ],
+)
+def test_the_authors_note_is_read(
+    metadata: dict[str, Any], note: str, depth: int, remark: str | None
+) -> None:
+    """The note and its depth are kept; what hermes does differently is a remark."""
+    header = {"user_name": "Winry", "character_name": "Ed", "chat_metadata": metadata}
+    line = {"name": "Winry", "is_user": True, "mes": "Hi"}
+    (read,) = sillytavern.read(f"{json.dumps(header)}\n{json.dumps(line)}")
+    assert read.conversation.setting == SavedSettings(user="Winry", note=note, note_depth=depth)
+    assert [remark in text for text in read.remarks] == [True] if remark else read.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "user"),
+    [
+        ("Winry", "You", "Winry"),
+        ("unused", "Winry", "Winry"),
+        ("unused", "User", ""),
+        (None, " A\nB ", "A B"),
+    ],
+)
+def test_the_users_name_is_in_the_header_or_in_the_first_turn(
+    header: str | None, line: str, user: str
+) -> None:
+    """Newer versions write `unused` in the header."""
+    first = {"user_name": header, "character_name": "Ed", "chat_metadata": {}}
+    turn = {"name": line, "is_user": True, "mes": "Hi"}
+    (read,) = sillytavern.read(f"{json.dumps(first)}\n{json.dumps(turn)}")
+    assert read.conversation.setting.user == user

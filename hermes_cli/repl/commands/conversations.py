@@ -1,6 +1,7 @@
 """Slash commands for conversations: list, search, resume, rename, export, delete, and stop saving."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -173,7 +174,8 @@ def export(state: ReplState, argument: str) -> None:
     found = store.conversation(number)
     if found is None:
         raise UsageError("this conversation was deleted elsewhere", "/sessions lists all conversations")
-    transcript = Transcript.of(found, store.tree(number))
+    character = state.persona.name if state.persona.key == found.persona else ""
+    transcript = replace(Transcript.of(found, store.tree(number)), character=character)
     path = files.place(name, found.title, known.ending)
     write_private(path, registry.write(known, [transcript]).encode(), hint=files.IN_THE_WAY)
     state.notice(f"Written to {path}: {registry.remark(known, [transcript])}.")
