@@ -357,7 +357,7 @@ class Session:
         self._begin(opening, Tree(opening.greetings), prompt_settings or self.prompt_settings)
 
     def fork(self, title: str) -> None:
-        """Continue in a copy of the visible messages and their swipes. Raises UsageError without a message."""
+        """Continue in a copy of the visible messages and their swipes. Raises UsageError if none exist."""
         if self.tree.cursor is None or self.tree.is_at_greeting:
             raise UsageError("there is nothing to copy yet", "send a message first")
         turns, tree = self.conversation.messages[self.root :], self.tree.fork()
