@@ -194,5 +194,17 @@ class Tree:
             self.move_to(node_id)
 
     def fork(self) -> "Tree":
-        """Return a tree of the visible messages only."""
-        return Tree.from_nodes(self._path, self.cursor)
+        """Return a tree of the visible messages and the alternatives of the answers among them."""
+        visible = {node.id for node in self._path}
+        answered = {node.parent for node in self._path if node.role is Role.ASSISTANT}
+        copied = [
+            node
+            for node in self._nodes
+            if node.id in visible
+            or (
+                node.parent in answered
+                and node.role is Role.ASSISTANT
+                and node.state is not MessageState.PARTIAL
+            )
+        ]
+        return Tree.from_nodes(copied, self.cursor)

@@ -4,7 +4,7 @@ import pytest
 
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
-from hermes_cli.tree import Node, Tree
+from hermes_cli.tree import MessageState, Node, Tree
 
 
 def question(text: str) -> Message:
@@ -110,16 +110,29 @@ def test_edit_adds_a_turn_beside_the_old_one(tree: Tree) -> None:
     assert [node.text for node in tree.children(1)] == ["one", "one, again"]
 
 
-def test_a_fork_holds_the_visible_messages(tree: Tree) -> None:
-    """They are numbered from 1, and the original is unchanged."""
+def test_a_fork_holds_the_visible_messages_and_their_swipes(tree: Tree) -> None:
+    """They are numbered from 1, and the original is unchanged. Other turns are not copied."""
     copy = tree.fork()
     assert [(node.id, node.parent, node.text) for node in copy.nodes] == [
         (1, None, "Welcome!"),
-        (2, 1, "one"),
-        (3, 2, "C"),
+        (2, None, "Hello!"),
+        (3, 1, "one"),
+        (4, 3, "A"),
+        (5, 3, "C"),
     ]
+    assert visible(copy) == ["Welcome!", "one", "C"]
     copy.append(question("only here"))
     assert len(tree) == 7
+
+
+def test_a_fork_leaves_out_an_answer_that_is_being_generated(tree: Tree) -> None:
+    """Another window may generate an alternative."""
+    tree.undo()
+    tree.append(question("two"))
+    tree.append(answer("half"), MessageState.PARTIAL)
+    tree.move_to(tree.path[-1].parent)
+    tree.append(answer("whole"))
+    assert [node.text for node in tree.fork().nodes] == ["Welcome!", "Hello!", "two", "whole"]
 
 
 def test_nodes_from_a_store_are_numbered_from_1() -> None:

@@ -131,12 +131,26 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     if is_native:  # copied unchanged, to keep its comments
         return replace(imported, text=data.decode("utf-8-sig"))
     if isinstance(content, Persona):
+        _require_text(content, found.kind, path)
         content = replace(content, original=target / f"{key}{imported.extension}")
     text = HEAD + native_writer.write(content)
     # Parse the result, so that a file that hermes cannot read is never saved.
     parse = native.parse if found.persona else native.parse_lorebook
     parse(text, path)
     return replace(imported, text=text)
+
+
+def _require_text(persona: Persona, kind: str, path: Path) -> None:
+    """Raise PersonaError if a persona of another program has no text for the model."""
+    texts = (persona.system, persona.prompt, persona.post_history)
+    if persona.is_character or persona.examples or any(text.strip() for text in texts):
+        return
+    if kind == "modelfile":
+        raise PersonaError(
+            f"{path} has no system prompt: it only sets a model and its options",
+            "add a line such as: SYSTEM You are a patient teacher.",
+        )
+    raise PersonaError(f"{path} has no system prompt and no character", "get the original file")
 
 
 def _read_native(path: Path) -> ImportResult:

@@ -10,7 +10,7 @@ from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import editor
 from hermes_cli.screen.columns import columns, pluralize
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import sanitize, sanitize_line
 from hermes_cli.untrusted.source import Source, read_text
 
 MAX_ENTRIES = 200
@@ -23,7 +23,7 @@ def show(runtime: Runtime, name: str) -> None:
     terminal.write_rows(columns([row for row in _facts(persona) if row[1]]))
     for title, text in _texts(persona):
         if text.strip():
-            terminal.write(f"\n[{title}]\n{text.strip()}\n")
+            terminal.write(f"\n[{title}]\n{sanitize(text.strip())}\n")  # for people, also in a pipe
     worlds = loader.lorebooks(persona, runtime.paths.lore)
     for book in worlds.books:
         title = f"lorebook {sanitize_line(book.name)}".strip()

@@ -55,7 +55,7 @@ def resume(
 
 
 def copy(store: Store, number: int) -> int:
-    """Copy the visible path of a conversation to a new one, which this process locks; return its id.
+    """Copy a conversation's visible messages and their swipes to a new one that is locked; return its id.
 
     Another process may have the original open. Raises UsageError if it was deleted.
     """
@@ -65,12 +65,13 @@ def copy(store: Store, number: int) -> int:
             "this conversation was removed in another window", "'hermes sessions list' shows all"
         )
     nodes = store.tree(number)
-    path = Tree.from_nodes(nodes, original.leaf).path
-    ids = {nodes[node.id - 1].id: position for position, node in enumerate(path, 1)}
+    tree = Tree.from_nodes(nodes, original.leaf)
+    fork = tree.fork()
+    ids = {nodes[old.id - 1].id: new.id for old, new in zip(tree.path, fork.path, strict=True)}
     return store.begin(
         original.opening,
         original.persona,
-        Tree.from_nodes(path, path[-1].id if path else None),
+        fork,
         original.setting.renumbered(ids),
         title=f"{original.title} (fork)",
         lock=True,

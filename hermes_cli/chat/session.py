@@ -371,16 +371,16 @@ class Session:
         self._begin(opening, Tree(opening.greetings), prompt_settings or self.prompt_settings)
 
     def fork(self, title: str) -> None:
-        """Continue in a copy of the visible path. Raises UsageError if there is no message yet."""
+        """Continue in a copy of the visible messages and their swipes. Raises UsageError if none exist."""
         if self.tree.cursor is None or self.tree.is_at_greeting:
             raise UsageError("there is nothing to copy yet", "send a message first")
-        turns = self.conversation.messages[self.root :]
+        turns, tree = self.conversation.messages[self.root :], self.tree.fork()
         summaries = tuple(
-            replace(summary, through=summary.covers)  # the ids in the copy are 1, 2, 3 …
+            replace(summary, through=tree.path[summary.covers - 1].id)
             for summary in self.summaries
             if turns[: summary.covers] == summary.turns
         )
-        self._begin(self.opening, self.tree.fork(), self.prompt_settings, summaries, title)
+        self._begin(self.opening, tree, self.prompt_settings, summaries, title)
         self.recorder.save()
 
     def _begin(

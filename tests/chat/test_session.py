@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
@@ -429,3 +429,17 @@ def test_a_draft_needs_an_answer_to_the_last_turn() -> None:
     session.tree.append(Message(Role.USER, "1?"))
     with pytest.raises(UsageError, match="has no answer yet"):
         next(session.draft_turn(Cancel()))
+
+
+def test_a_fork_keeps_the_place_of_a_summary() -> None:
+    """The copy has swipes before it, so its ids differ from the number of turns that the summary covers."""
+    session = new_session("A", "B", "C")
+    send(session, "One")
+    list(session.regenerate(Cancel()))
+    send(session, "Two")
+    turns = session.conversation.messages[session.root :]
+    session.set_summaries((Summary(turns[:2], "They met.", session.tree.path[1].id),))
+    session.fork("copy")
+    (summary,) = session.summaries
+    assert summary.through == session.tree.path[1].id
+    assert [node.text for node in session.tree.path_to(summary.through)] == ["One", "B"]

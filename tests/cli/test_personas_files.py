@@ -326,3 +326,29 @@ def test_a_markdown_file_gives_one_prompt_as_a_file_and_imported(
     assert len(prompts) == 1
     assert "INPUT" not in prompts.pop()
     assert hermes("ask", "-m", model, "-p", str(path), env=home, stdin=b"A long text.").code == 0
+
+
+def test_a_modelfile_without_a_system_prompt_is_refused_with_a_hint_in_its_syntax(
+    home: Env, tmp_path: Path
+) -> None:
+    """A card without a text is refused as well; nothing is imported."""
+    modelfile, empty = tmp_path / "Modelfile", tmp_path / "empty.json"
+    modelfile.write_text("FROM llama3\nPARAMETER temperature 1\n")
+    empty.write_text('{"name": "A", "description": "", "first_mes": ""}')
+    result = hermes("personas", "import", str(modelfile), env=home)
+    assert (result.code, "SYSTEM You are" in result.stderr, 'system = "' in result.stderr) == (
+        78,
+        True,
+        False,
+    )
+    result = hermes("personas", "import", str(empty), env=home)
+    assert (result.code, "no system prompt and no character" in result.stderr) == (78, True)
+    assert not Paths.from_environment(home).personas.exists()
+
+
+def test_a_shown_persona_has_no_escapes_in_a_pipe(home: Env, tmp_path: Path) -> None:
+    """Its texts are printed for people, so control characters are replaced."""
+    path = card(tmp_path, description="x\x1b]0;t\x07y\x9b31m", first_mes="\x1bc", creator_notes="\x1b[2J")
+    result = hermes("personas", "show", str(path), env=home)
+    assert "x\u241b]0;t\u2407y\ufffd31m".encode() in result.stdout
+    assert not set(result.stdout) & {0x1B, 0x07}

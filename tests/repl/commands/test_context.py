@@ -16,7 +16,8 @@ Env = Mapping[str, str]
 def chat(env: Env, *lines: str, flags: tuple[str, ...] = ()) -> Result:
     """Hold a conversation with the starter and return what was printed."""
     stdin = "".join(f"{line}\n" for line in lines).encode()
-    return hermes("chat", "-m", "starter", "--max-tokens", "2", "--temperature", "0", *flags, env=env, stdin=stdin)
+    options = ("--max-tokens", "2", "--temperature", "0")
+    return hermes("chat", "-m", "starter", *options, *flags, env=env, stdin=stdin)
 
 
 def test_another_context_window_keeps_the_conversation(starter_home: Env) -> None:

@@ -116,6 +116,16 @@ def test_a_fork_leaves_the_original_unchanged(home: Env, tmp_path: Path) -> None
     assert visible(home, 1) == ["one", "A1", "two", "A2"]
 
 
+def test_a_fork_keeps_the_swipes(home: Env, tmp_path: Path) -> None:
+    """Also in a copy that --fork makes; another answer is shown by its number."""
+    chat(home, tmp_path, "one", "/regen", "/fork second", "/swipe 1", "two")
+    assert visible(home) == ["one", "A1", "two", "A3"]
+    model = script(tmp_path, {"text": "B1"})
+    arguments = ("chat", "-m", model, "-r", "second", "--fork")
+    assert hermes(*arguments, env=home, stdin=b"/undo\n/swipe 2\nthree\n").code == 0
+    assert visible(home) == ["one", "A2", "three", "B1"]
+
+
 def test_a_conversation_is_titled_listed_found_and_deleted(home: Env, tmp_path: Path) -> None:
     """The commands are `/title`, `/sessions`, `/search` and `/forget`."""
     lines = (
