@@ -396,14 +396,13 @@ class Session:
         """Continue in a copy of the visible path. Raises UsageError if there is no message yet."""
         if self.tree.cursor is None or self.tree.is_at_greeting:
             raise UsageError("there is nothing to copy yet", "send a message first")
-        turns = self.conversation.messages[self.root :]
-        ids = [number for number, node in enumerate(self.tree.path, 1) if not node.is_hidden]
+        turns, tree = self.conversation.messages[self.root :], self.tree.fork()
         summaries = tuple(
-            replace(summary, through=ids[summary.covers - 1])  # the ids in the copy are 1, 2, 3 …
+            replace(summary, through=tree.sent_path[summary.covers - 1].id)
             for summary in self.summaries
             if turns[: summary.covers] == summary.turns
         )
-        self._begin(self.opening, self.tree.fork(), self.prompt_settings, summaries, title)
+        self._begin(self.opening, tree, self.prompt_settings, summaries, title)
         self.recorder.save()
 
     def _begin(
