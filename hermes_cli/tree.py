@@ -35,7 +35,10 @@ class GenerationRecord:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, 0 if unknown."""
+    """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, 0 if unknown.
+
+    If `is_hidden` is true, the message is left out of prompts.
+    """
 
     id: int
     parent: int | None
@@ -44,6 +47,7 @@ class Node:
     state: MessageState = MessageState.COMPLETE
     created: float = 0.0
     generation: GenerationRecord = field(default_factory=GenerationRecord)
+    is_hidden: bool = False
 
     @property
     def message(self) -> Message:
@@ -87,6 +91,11 @@ class Tree:
         return self._path
 
     @property
+    def sent_path(self) -> tuple[Node, ...]:
+        """The visible messages that prompts include."""
+        return tuple(node for node in self._path if not node.is_hidden)
+
+    @property
     def cursor(self) -> int | None:
         """The id of the last visible message, or None if no message is visible."""
         return self._path[-1].id if self._path else None
@@ -116,6 +125,10 @@ class Tree:
     def children(self, parent: int | None) -> list[Node]:
         """Return the children of a node, or the roots if `parent` is None, oldest first."""
         return [node for node in self._nodes if node.parent == parent]
+
+    def answers(self, parent: int | None) -> list[Node]:
+        """Return the children of a node that are answers, or the greetings if `parent` is None."""
+        return [node for node in self.children(parent) if node.role is Role.ASSISTANT]
 
     def append(
         self,
@@ -154,6 +167,51 @@ class Tree:
             raise UsageError(f"cannot go back {count} turns: there {available} in this conversation")
         return turns[-count]
 
+    def require(self, node_id: int) -> Node:
+        """Return the node with this id. Raises UsageError if there is none."""
+        node = self.node(node_id)
+        if node is None:
+            raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")
+        return node
+
+    def require_visible(self, node_id: int) -> Node:
+        """Return the visible message with this id. Raises UsageError if there is none."""
+        node = self.require(node_id)
+        if node not in self._path:
+            raise UsageError(f"message {node_id} is on another branch", f"/goto {node_id} goes to it")
+        return node
+
+    def branch(self, node_id: int, text: str | None, created: float = 0.0) -> None:
+        """Show a new branch in which a visible message has another text, or is left out if `text` is None.
+
+        The later messages are copied to the new branch. The earlier branch stays in the tree.
+        """
+        node = self.require_visible(node_id)
+        index = self._path.index(node)
+        later = self._path[index + 1 :]
+        if text is None and later and not index:  # all first messages have the same role
+            raise UsageError(
+                "the first message cannot be deleted", f"/hide {node_id} leaves it out of the prompt"
+            )
+        self.rewind(index)
+        if text is not None:
+            self._copy(Node(node_id, None, node.role, text, created=created, is_hidden=node.is_hidden))
+        for other in later:
+            self._copy(other)
+
+    def _copy(self, node: Node) -> None:
+        """Add a copy of a node under the cursor, and move the cursor there."""
+        copy = replace(node, id=len(self._nodes) + 1, parent=self.cursor)
+        self._nodes.append(copy)
+        self._path = (*self._path, copy)
+
+    def hide(self, node_id: int) -> Node:
+        """Leave a message out of prompts, or include it again; return the changed node."""
+        node = self.require(node_id)
+        self._nodes[node_id - 1] = changed = replace(node, is_hidden=not node.is_hidden)
+        self._path = self.path_to(self.cursor)
+        return changed
+
     def undo(self, count: int = 1) -> None:
         """Hide the user's last `count` turns and their answers."""
         self.rewind(self.user_turn(count))
@@ -167,7 +225,7 @@ class Tree:
         """Return the last answer or greeting and its alternatives, oldest first."""
         if not self._path or self._path[-1].role is not Role.ASSISTANT:
             raise UsageError("the last message is not an answer", "send a message first")
-        return self.children(self._path[-1].parent)
+        return self.answers(self._path[-1].parent)
 
     def swipe(self, index: int) -> None:
         """Show the alternative at this index in `swipes()`."""
@@ -184,11 +242,9 @@ class Tree:
 
         For a user turn, show its newest answer too; if it has none, stop at the message before it.
         """
-        node = self.node(node_id)
-        if node is None:
-            raise UsageError(f"this conversation has no message {node_id}", "/tree lists its messages")
+        node = self.require(node_id)
         if node.role is Role.USER:
-            answers = self.children(node_id)
+            answers = self.answers(node_id)
             self.move_to(answers[-1].id if answers else node.parent)
         else:
             self.move_to(node_id)

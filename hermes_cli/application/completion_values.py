@@ -108,6 +108,13 @@ def persona_formats(_paths: "Paths") -> Mapping[str, str]:
     return _without_description(FORMATS)
 
 
+def programs(_paths: "Paths") -> Mapping[str, str]:
+    """Return the programs whose prompts can be printed."""
+    from hermes_cli.application.persona_prompt import Program
+
+    return _without_description(Program)
+
+
 def config_keys(_paths: "Paths") -> Mapping[str, str]:
     """Return the keys of the config file, and the help of those that are generation options."""
     from hermes_cli.config import PLAIN_SETTINGS
@@ -137,6 +144,8 @@ VALUES: Final[Mapping[str, Values]] = {
     "personas edit name": personas,
     "personas export --format": persona_formats,
     "personas export name": personas,
+    "personas prompt --like": programs,
+    "personas prompt name": personas,
     "personas show name": personas,
     "sessions export --format": conversation_formats,
     "sessions export names": conversations,

@@ -168,6 +168,12 @@ class Recorder:
 
             self._try(write)
 
+    def hide(self, node: Node) -> None:
+        """Save whether a node is left out of prompts."""
+        row = self._rows.get(node.id)
+        if row is not None:  # otherwise it is saved later, with this value
+            self._try(lambda store: store.set_hidden(row, is_hidden=node.is_hidden))
+
     def withdraw(self, turn: int) -> None:
         """Remove a user's turn from the store, after it was removed from the tree.
 
@@ -227,7 +233,12 @@ class Recorder:
         for node in self._tree.nodes[len(self._rows) :]:
             parent = self._rows.get(node.parent or 0)
             self._rows[node.id] = store.add(
-                self.conversation, parent, node.message, node.state, node.generation
+                self.conversation,
+                parent,
+                node.message,
+                node.state,
+                node.generation,
+                is_hidden=node.is_hidden,
             )
 
     def _try(self, write: Callable[[Store], None]) -> None:

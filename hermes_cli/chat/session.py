@@ -63,7 +63,7 @@ class Session:
         """The opening and the visible turns. The same object is returned until one of them changes."""
         path, opening, cached = self.tree.path, self.opening, self._conversation
         if cached is None or cached[0] is not path or cached[1] is not opening:
-            turns = (node.message for node in path)
+            turns = (node.message for node in self.tree.sent_path)
             cached = self._conversation = path, opening, Conversation((*opening.before, *turns))
         return cached[2]
 
@@ -127,7 +127,10 @@ class Session:
         cursor = self.tree.cursor
         if not self.tree.is_unanswered:
             answer = self.require_answer()
+            self._require_turn(self.tree.node(answer.parent or 0))
             self._move(lambda tree: tree.move_to(answer.parent))
+        else:
+            self._require_turn(self.tree.path[-1])
         attempt = len(self.tree.children(self.tree.cursor))
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, attempt=attempt)
 
@@ -164,6 +167,13 @@ class Session:
         if not path or path[-1].role is not Role.ASSISTANT or self.tree.is_at_greeting:
             raise UsageError("there is no answer here yet", "send a message first")
         return path[-1]
+
+    def _require_turn(self, turn: Node | None) -> None:
+        """Raise UsageError if there is no turn of the user to answer in the prompt."""
+        if turn is None or turn.role is not Role.USER:
+            raise UsageError("the turn that this answers was deleted", "/tree shows it on another branch")
+        if turn.is_hidden:
+            raise UsageError("the turn that this answers is hidden", f"/hide {turn.id} shows it to the model")
 
     def _answer(
         self,
@@ -282,7 +292,7 @@ class Session:
             )
             if text is None:
                 return None
-            through = self.tree.path[prompt.first - 1].id
+            through = self.tree.sent_path[prompt.first - 1].id
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
             count = "message" if prompt.first == 1 else f"{prompt.first:,} messages"
             remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
@@ -332,6 +342,18 @@ class Session:
         """Show the path to a message; for one of the user's turns, the path to its newest answer."""
         self._move(lambda tree: tree.goto(number))
 
+    def branch(self, number: int, text: str | None) -> None:
+        """Continue on a new branch in which a visible message has another text, or None to leave it out."""
+        role = self.tree.require(number).role
+        new = self.filled(text) if text is not None and role is Role.USER else text
+        self._move(lambda tree: tree.branch(number, new, time.time()))
+
+    def hide(self, number: int) -> bool:
+        """Leave a message out of prompts, or include it again. Return whether it is now hidden."""
+        node = self.tree.hide(number)
+        self.recorder.hide(node)
+        return node.is_hidden
+
     def _move(self, move: Callable[[Tree], None]) -> None:
         move(self.tree)
         self.recorder.move()
@@ -376,7 +398,7 @@ class Session:
             raise UsageError("there is nothing to copy yet", "send a message first")
         turns, tree = self.conversation.messages[self.root :], self.tree.fork()
         summaries = tuple(
-            replace(summary, through=tree.path[summary.covers - 1].id)
+            replace(summary, through=tree.sent_path[summary.covers - 1].id)
             for summary in self.summaries
             if turns[: summary.covers] == summary.turns
         )
@@ -414,7 +436,7 @@ class Session:
         self.prompt_settings, self.summaries = from_saved(
             saved,
             prompt_settings or self.prompt_settings,
-            lambda number: [node.message for node in tree.path_to(number)],
+            lambda number: [node.message for node in tree.path_to(number) if not node.is_hidden],
         )
         self.save_settings()
 

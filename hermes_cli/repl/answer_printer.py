@@ -118,6 +118,8 @@ class AnswerPrinter:
                     state.notice(f"({node.state})")
             else:
                 state.notice(f"> {node.text}")
+            if node.is_hidden:
+                state.notice("(hidden from the model)")
 
     def _status(self, state: ReplState, effect_of_stop: str = "stops the answer") -> Callable[[], str]:
         """Return a function that returns the status line to show until the first token arrives."""

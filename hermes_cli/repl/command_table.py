@@ -85,8 +85,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "edit",
-        "[N|answer]",
-        "Replace your last turn, or the Nth from the end; 'answer' replaces the last answer.",
+        "[N|answer|#ID]",
+        "Replace your last turn, or the Nth from the end; 'answer' replaces the last answer, "
+        "and #ID any message, with the later ones kept.",
         tree.edit,
         choices=lambda _state: {tree.ANSWER: "the last answer"},
     ),
@@ -111,6 +112,8 @@ COMMANDS: tuple[Command, ...] = (
         tree.tree,
     ),
     Command("goto", "ID", "Go to a message of the tree.", tree.go_to),
+    Command("delete", "ID", "Delete a message on a new branch, which keeps the later messages.", tree.delete),
+    Command("hide", "ID", "Leave a message out of the prompt, or include it again.", tree.hide),
     Command("fork", "[TITLE]", "Continue in a copy of this conversation.", tree.fork),
     Command("sessions", "", "List the most recent conversations.", conversations.sessions),
     Command(

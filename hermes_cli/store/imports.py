@@ -184,7 +184,10 @@ def insert_conversation(
         parent = None if message.parent is None else ids[message.parent]
         row = (number, parent, message.role, message.text, state, message.created or now)
         ids[message.id] = int(
-            database.execute(ADD_MESSAGE, (*row, *generation_row(message.generation))).lastrowid or 0
+            database.execute(
+                ADD_MESSAGE, (*row, *generation_row(message.generation), message.is_hidden)
+            ).lastrowid
+            or 0
         )
         yield number
     setting = settings_text(conversation.setting.renumbered(ids))

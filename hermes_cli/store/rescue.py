@@ -30,7 +30,7 @@ from hermes_cli.store.rows import (
 )
 
 TABLES = ("conversations", "messages")
-OLDER_WIDTHS = {"conversations": (8, 9, 10), "messages": ()}
+OLDER_WIDTHS = {"conversations": (8, 9, 10), "messages": (17,)}
 """The column counts of rows written by earlier versions. Columns added later come last."""
 SELECTS = {
     "conversations": (f"SELECT {CONVERSATION} FROM conversations c", CONVERSATION_COLUMNS),  # noqa: S608 - constants
@@ -192,6 +192,7 @@ def _repair(database: sqlite3.Connection) -> None:
         "token_ids": b"",
         "prefill_s": 0.0,
         "decode_s": 0.0,
+        "is_hidden": 0,
         **counts,
     }
     _reset_invalid(database, "messages", message_of, defaults)

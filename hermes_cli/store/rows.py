@@ -47,6 +47,7 @@ MESSAGE_COLUMNS: Final = {
     "decode_s": _SECONDS,
     "vocabulary": _TEXT,
     "token_ids": _BLOB,
+    "is_hidden": _INTEGER,
 }
 MESSAGE: Final = ", ".join(MESSAGE_COLUMNS)
 CONVERSATION_COLUMNS: Final = {
@@ -79,8 +80,10 @@ _HIT_COLUMNS: Final = {
     "created": _SECONDS,
     "model": _TEXT,
 }
-ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 16})"  # noqa: S608 - only constants
-"""Inserts a message. Values: conversation, parent, role, text, state, created, then generation_row."""
+ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 17})"  # noqa: S608 - only constants
+"""Inserts a message. Values: conversation, parent, role, text, state, created, generation_row, is_hidden."""
+GENERATION_COLUMNS: Final = tuple(MESSAGE_COLUMNS)[7:-1]
+"""The columns of generation_row."""
 _LIMITS: Final = JsonLimits(size=sys.maxsize)
 
 
@@ -150,7 +153,8 @@ def _check_kinds(row: tuple[Any, ...], columns: Mapping[str, _Kind]) -> None:
 
 def _message(row: tuple[Any, ...]) -> Node:
     number, _conversation, parent, role, text, state, created, *rest = row
-    model, precision, options, prompt, completion, cached, prefill_s, decode_s, vocabulary, token_ids = rest
+    model, precision, options, prompt, completion, cached, *rest = rest
+    prefill_s, decode_s, vocabulary, token_ids, is_hidden = rest
     ids = array.array("I", token_ids)
     if sys.byteorder == "big":
         ids.byteswap()
@@ -159,7 +163,7 @@ def _message(row: tuple[Any, ...]) -> Node:
     record = GenerationRecord(
         model, precision, loaded_options, prompt, completion, cached, prefill_s, decode_s, turn_ids
     )
-    return Node(number, parent, Role(role), text, MessageState(state), created, record)
+    return Node(number, parent, Role(role), text, MessageState(state), created, record, bool(is_hidden))
 
 
 def _conversation(row: tuple[Any, ...]) -> StoredConversation:

@@ -80,7 +80,11 @@ ALTER TABLE conversations ADD COLUMN import_hash TEXT NOT NULL DEFAULT '';
 CREATE INDEX conversations_by_import ON conversations (import_hash) WHERE import_hash <> '';
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5: Final = """
+ALTER TABLE messages ADD COLUMN is_hidden INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 

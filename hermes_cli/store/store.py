@@ -17,7 +17,7 @@ from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks, lock_databas
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.rows import (
     ADD_MESSAGE,
-    MESSAGE,
+    GENERATION_COLUMNS,
     generation_row,
     opening_text,
     settings_text,
@@ -95,6 +95,8 @@ class Store(Imports):
         message: Message,
         state: MessageState = MessageState.COMPLETE,
         made: GenerationRecord | None = None,
+        *,
+        is_hidden: bool = False,
     ) -> int:
         """Add a message under `parent`, make it the last visible one, and return its id.
 
@@ -105,7 +107,8 @@ class Store(Imports):
         with transaction(self._connection, self.file) as database:
             if parent is not None:
                 self._require(database, conversation, parent)
-            cursor = database.execute(ADD_MESSAGE, (*row, *generation_row(made or GenerationRecord())))
+            values = (*row, *generation_row(made or GenerationRecord()), is_hidden)
+            cursor = database.execute(ADD_MESSAGE, values)
             number = int(cursor.lastrowid or 0)
             database.execute(
                 "UPDATE conversations SET leaf = ?, updated = ?, "
@@ -121,7 +124,7 @@ class Store(Imports):
 
     def end(self, message: int, text: str, state: MessageState, made: GenerationRecord) -> None:
         """Save the final text of an answer, its state, and how it was generated."""
-        names = ", ".join(f"{name} = ?" for name in MESSAGE.split(", ")[7:])
+        names = ", ".join(f"{name} = ?" for name in GENERATION_COLUMNS)
         with transaction(self._connection, self.file) as database:
             _require_one_row(
                 database.execute(
@@ -142,6 +145,12 @@ class Store(Imports):
                 self._require(database, conversation, leaf)
             query = "UPDATE conversations SET leaf = ? WHERE id = ?"
             _require_one_row(database.execute(query, (leaf, conversation)))
+
+    def set_hidden(self, message: int, *, is_hidden: bool) -> None:
+        """Save whether a message is left out of prompts."""
+        with transaction(self._connection, self.file) as database:
+            query = "UPDATE messages SET is_hidden = ? WHERE id = ?"
+            _require_one_row(database.execute(query, (is_hidden, message)))
 
     def set_opening(self, conversation: int, opening: Sequence[Message]) -> None:
         """Replace the opening of a conversation, for example after a change of the system prompt."""

@@ -83,6 +83,7 @@ def test_only_the_arguments_of_the_command_are_completed() -> None:
     """`personas show` takes one name."""
     assert "hermes-2" in values("hermes personas show ")
     assert values("hermes personas show hermes-2 ") == []
+    assert values("hermes personas prompt hermes-2 --like ") == ["hermes", "sillytavern"]
     assert values("hermes sessions rename 1 ") == []
 
 

@@ -48,8 +48,7 @@ def _file(name: str) -> Path:
 def go_on(state: ReplState, _argument: str) -> None:
     """Continue the last answer where it ended (`/continue`)."""
     session = state.session
-    session.require_answer()
-    last_line = session.conversation.messages[-1].text.rpartition("\n")[2]
+    last_line = session.require_answer().text.rpartition("\n")[2]
     state.answer(session.continue_answer, last_line)
 
 

@@ -10,7 +10,7 @@ from hermes_cli.tree import MessageState, Node, Tree
 
 EXCERPT = 60
 INDENT = "  "
-LEGEND = "> is your position, * is shown, the others are hidden; /goto ID goes to a message"
+LEGEND = "> is your position, * is shown, the others are on other branches; /goto ID goes to a message"
 
 
 def undo(state: ReplState, argument: str) -> None:
@@ -65,22 +65,54 @@ ANSWER = "answer"
 def edit(state: ReplState, argument: str) -> None:
     """Replace a turn with the next line that is entered; the old turn stays in the tree (`/edit`).
 
-    The prompt is filled with the turn's text. If $VISUAL or $EDITOR is set, that editor opens first.
+    With `#ID`, replace a message of either side, and keep the later ones. The prompt is filled with the
+    text. If $VISUAL or $EDITOR is set, that editor opens first.
     """
     session = state.session
+    if argument.startswith("#"):
+        node = session.tree.require_visible(_id(argument, "/edit #ID"))
+        state.edit(node.text, lambda new: _change(state, node.id, new))
+        return
     if argument == ANSWER:
         state.edit(session.require_answer().text, session.replace_answer)
         return
-    count = _number(argument, f"/edit takes the number of turns back, or '{ANSWER}'") if argument else 1
+    count = _number(argument, f"/edit takes the number of turns back, '{ANSWER}' or #ID") if argument else 1
     text = session.tree.path[session.tree.user_turn(count)].text
     state.edit(text, lambda new: state.answer(lambda cancel: session.edit(count, new, cancel)))
 
 
+def _change(state: ReplState, number: int, text: str | None) -> None:
+    """Replace or delete a message on a new branch, and print where the earlier branch is."""
+    last = state.session.tree.cursor
+    state.session.branch(number, text)
+    done = "Deleted" if text is None else "Changed"
+    state.notice(f"{done} message {number} on a new branch; /goto {last} goes back to the earlier one.")
+
+
+def delete(state: ReplState, argument: str) -> None:
+    """Leave a message out of the conversation, which continues on a new branch (`/delete`)."""
+    _change(state, _id(argument, "/delete"), None)
+
+
+def hide(state: ReplState, argument: str) -> None:
+    """Leave a message out of prompts, or include it again (`/hide`)."""
+    number = _id(argument, "/hide")
+    if state.session.hide(number):
+        state.notice(f"Message {number} is hidden from the model; /hide {number} includes it again.")
+    else:
+        state.notice(f"Message {number} is a part of the prompt again.")
+
+
+def _id(argument: str, command: str) -> int:
+    """Return the number of a message, with or without `#`."""
+    if not argument.strip("#"):
+        raise UsageError(f"{command} takes the number of a message", "/tree shows the numbers")
+    return _number(argument.removeprefix("#"), f"{command} takes a message's number; /tree shows them")
+
+
 def go_to(state: ReplState, argument: str) -> None:
     """Go to any message of the tree (`/goto`)."""
-    if not argument:
-        raise UsageError("/goto takes the number of a message", "/tree shows the numbers")
-    state.session.goto(_number(argument, "/goto takes a message's number; /tree shows them"))
+    state.session.goto(_id(argument, "/goto"))
     state.print_last_turns(2)
 
 
@@ -134,6 +166,7 @@ def _line(message: Node, indent: str, visible: set[int], path: list[int]) -> str
     mark = ">" if path and message.id == path[-1] else "*" if message.id in visible else " "
     who = "you" if message.role is Role.USER else "it"
     state = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
+    state += " (hidden)" if message.is_hidden else ""
     return f"{mark} {message.id:>4} {indent}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
 
 

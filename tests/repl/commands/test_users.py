@@ -123,3 +123,18 @@ def test_an_invalid_user_persona_is_refused(text: str, problem: str, home: Env) 
     path.write_text(text)
     result = hermes("config", "show", env=home)
     assert (result.code, problem in result.stderr) == (78, True), result.stderr
+
+
+def test_a_resumed_chat_is_continued_as_another_user(users: Env, tmp_path: Path) -> None:
+    """The flag changes the system prompt of the persona, and not one that was typed."""
+    chat(users, tmp_path, "hi")
+    again = chat(users, tmp_path, "/show prompt", "/system Mine.", flags=("-c", "--user", "winry"))
+    assert described(again) == ["Winry: Winry is a mechanic."]
+    typed = chat(users, tmp_path, "/show prompt", flags=("-c", "--user", "bo"))
+    assert "<|im_start|>system\nMine.<|im_end|>" in typed.stderr
+
+
+def test_another_persona_meets_the_user_who_was_chosen(users: Env, tmp_path: Path) -> None:
+    """`/user` lasts for the run, and comes before a character's default."""
+    result = chat(users, tmp_path, "/user bo", "/persona al")
+    assert result.stdout == b"Hello, Ann.\nHello, Bo.\n"
