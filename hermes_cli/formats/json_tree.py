@@ -57,6 +57,9 @@ def _setting_json(setting: SavedSettings) -> dict[str, Any]:
         "note": setting.note,
         "note_depth": setting.note_depth,
         "summaries": [{"through": through, "text": text} for through, text in setting.summaries],
+        "lore_off": list(setting.lore_off),
+        "character_at": setting.character_at,
+        "about_user": setting.about_user,
     }
 
 
@@ -70,6 +73,7 @@ def _message(stored: Node) -> dict[str, Any]:
         "text": stored.text,
         "state": stored.state,
         "created": stored.created,
+        "is_hidden": stored.is_hidden,
         **{name: getattr(generation, name) for name in _RECORD_FIELDS},
         "options": dict(generation.options),
         "turn_ids": None
@@ -127,6 +131,9 @@ def _setting(node: Value, seen: set[int]) -> SavedSettings:
         node.get("note").text(),
         node.get("note_depth").integer(high=MAX_DEPTH),
         summaries,
+        tuple(title.text() for title in node.get("lore_off").items()),
+        node.get("character_at").integer(),
+        node.get("about_user").text(),
     )
 
 
@@ -161,6 +168,7 @@ def _stored(node: Value, seen: set[int]) -> Node:
         node["state"].one_of(MessageState),
         node["created"].number(0, LAST_TIME),
         record,
+        is_hidden=node.get("is_hidden").boolean(),
     )
 
 

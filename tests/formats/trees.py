@@ -62,6 +62,9 @@ def settings_of(message_ids: list[int]) -> st.SearchStrategy[SavedSettings]:
         texts,
         st.integers(0, 999),
         st.lists(summaries, max_size=2 if message_ids else 0).map(tuple),
+        st.lists(texts.filter(str.strip), max_size=2).map(tuple),
+        st.integers(0, 999),
+        texts,
     )
 
 
@@ -74,7 +77,8 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         role = first if parent is None else draw(st.sampled_from(list(Role)))
         state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
-        messages.append(Node(number, parent, role, text, state, created, draw(generation_records)))
+        record, is_hidden = draw(generation_records), draw(st.booleans())
+        messages.append(Node(number, parent, role, text, state, created, record, is_hidden=is_hidden))
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
