@@ -41,6 +41,8 @@ def set_value(runtime: Runtime, key: str, words: Sequence[str]) -> None:
     """
     name = key.removeprefix(f"{_OPTIONS}.").replace("-", "_")
     known = (*PLAIN_SETTINGS, *FIELDS, *_USER, *_LORE)
+    if name.startswith("users."):
+        raise UsageError("'config set' does not change user personas", _EDIT_HINT)
     if name not in known:
         raise UsageError(
             f"there is no setting '{key}'{suggestion(name, known)}", "'hermes config show' lists them"
@@ -101,7 +103,7 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
         raise UsageError(f"{name} takes one value", "put a value with blanks in quotes")
     try:
         if is_list:
-            return list(options.check_value(name, words))
+            return list(options.check_value(name, _items(words)))
         if name in FIELDS:
             return options.parse_text(name, words[0])
         if name in PLAIN_SETTINGS and name not in _USER:
@@ -111,6 +113,16 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
     except (OptionError, ConfigError, ValueError) as error:
         raise UsageError(str(error)) from None
     return words[0]
+
+
+def _items(words: Sequence[str]) -> Sequence[str]:
+    """Return the words, or the items of the TOML list that a single word contains."""
+    if len(words) == 1 and words[0].startswith("[") and words[0].endswith("]"):
+        try:
+            return toml_parser.parse(f"items = {words[0]}", Source("the value", ConfigError))["items"]  # type: ignore[no-any-return]
+        except ConfigError:
+            return words  # a text in brackets
+    return words
 
 
 def _place(name: str, document: Mapping[str, Any]) -> tuple[str, str]:

@@ -79,7 +79,7 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
     parts += [Attachment(valid_text(str(path)), read_file(path, _missing_hint(path))) for path in paths]
     prompt = PromptText(tuple(part for part in parts if part.text.strip()), question)
     if not prompt.text and takes_input(runtime.persona(flags.persona)):
-        raise UsageError("the prompt is empty", 'give one as an argument, hermes ask "…", or pipe it in')
+        raise UsageError("the prompt is empty", "give one as an argument, or pipe it in")
     return prompt
 
 

@@ -205,5 +205,6 @@ def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | 
     if flags.persona is None and earlier is not None and earlier.persona:
         if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # not a file
             return runtime.persona(earlier.persona)
-        runtime.terminal.notice(f"the persona '{sanitize_line(earlier.persona)}' no longer exists")
+        name = sanitize_line(earlier.persona)
+        runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
     return runtime.persona(flags.persona)

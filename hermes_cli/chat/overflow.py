@@ -51,7 +51,8 @@ def _hints(
     if tokens >= longest:
         yield "choose a model with a longer context"
     else:
-        yield f"use --context {min(longest, -(-(tokens + prompt.answer_room) // STEP) * STEP)}"
+        size = min(longest, -(-(tokens + prompt.answer_room) // STEP) * STEP)
+        yield f"use --context {size}, or /context {size} in a chat"
 
 
 def _text_tokens(engine: Engine, message: Message) -> int:

@@ -4,7 +4,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.ask import Prompt
+from hermes_cli.cli.ask import Files, Prompt
 from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
 
 app = new_app()
@@ -30,16 +30,16 @@ app = new_app()
         'git diff | hermes chat "Review this."',
     ),
 )
-def chat(runtime: Runtime, flags: Flags, prompt: Prompt = None) -> None:
+def chat(runtime: Runtime, flags: Flags, prompt: Prompt = None, files: Files = None) -> None:
     """Chat with a model.
 
-    With PROMPT, the first message is standard input, if it is not a terminal, and PROMPT; the following ones
-    are typed at the terminal. If PROMPT is -, the first message is standard input alone.
+    With PROMPT, the first message is standard input, if it is not a terminal, the files and PROMPT; the
+    following ones are typed at the terminal. If PROMPT is -, the first message is standard input alone.
 
-    Without PROMPT, each line of a standard input that is not a terminal is one turn.
+    Without PROMPT and files, each line of a standard input that is not a terminal is one turn.
     """
     from hermes_cli.application.chat import run_chat
     from hermes_cli.application.prompt import read_prompt
 
-    first = read_prompt(runtime, flags, prompt, []) if prompt else None
+    first = read_prompt(runtime, flags, prompt or [], files or []) if prompt or files else None
     raise typer.Exit(run_chat(runtime, flags, first))

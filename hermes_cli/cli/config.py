@@ -30,6 +30,7 @@ def show(runtime: Runtime) -> None:
 
     settings = runtime.settings
     rows = [(name, _text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
+    rows += [("user.description", sanitize_line(settings.about_user) or "-", settings.source("about_user"))]
     lore = ((name, getattr(settings.lore, name)) for name in NAMES)
     rows += [(f"lore.{name}", _text(value), settings.source("lore")) for name, value in lore]
     rows += [

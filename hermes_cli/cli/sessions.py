@@ -89,9 +89,12 @@ def search(
     words: Annotated[list[str], typer.Argument(metavar="WORD...", help="Words to search for.")],
 ) -> None:
     """List the messages that contain all of the words."""
+    text = check_text(" ".join(words), "the search")
+    if not text.strip():
+        raise UsageError("the search has no words", "give one, for example: hermes sessions search lamp")
     rows = [
         (str(hit.conversation), when(hit.created), hit.model or hit.role.value, hit.title, hit.excerpt)
-        for hit in open_store_to_read(runtime).search(check_text(" ".join(words), "the search"))
+        for hit in open_store_to_read(runtime).search(text)
     ]
     _print_rows(runtime, rows, "no message contains all of these words")
 

@@ -132,7 +132,7 @@ class Loop:
         state = self._state
         if self._interactive:
             names = ", ".join(sanitize_line(attachment.name) for attachment in state.attached)
-            state.notice(f"> {text}{f' ({names})' if names else ''}".rstrip())
+            state.notice(" ".join(filter(None, (">", text, f"({names})" if names else ""))))
         self._send(text)
         return True
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from hermes_cli import config
+from hermes_cli.config import Paths
 from tests.run_hermes import Result, hermes
 
 Env = Mapping[str, str]
@@ -227,3 +229,27 @@ def test_every_setting_that_show_lists_can_be_set(home: Env) -> None:
         if value not in {"-", "none"}:
             result = set_value(home, name, value)
             assert (result.code, result.stderr.split()[0]) == (0, name), result.stderr
+
+
+@pytest.mark.parametrize("words", [["a", "b"], ['["a", "b"]']])
+def test_a_list_can_be_written_as_in_toml(home: Env, words: list[str]) -> None:
+    """Several words are the same as one TOML list; other text in brackets is text."""
+    assert hermes("config", "set", "stop", *words, env=home).code == 0
+    assert config.load(Paths.from_environment(home), home).file_options["stop"] == ("a", "b")
+    assert hermes("config", "set", "stop", "[OOC]", env=home).code == 0
+    assert config.load(Paths.from_environment(home), home).file_options["stop"] == ("[OOC]",)
+
+
+def test_user_personas_are_changed_with_the_editor(home: Env) -> None:
+    """The hint is not another setting."""
+    done = hermes("config", "set", "users.winry.name", "Winry", env=home)
+    assert (done.code, "hermes config edit" in done.stderr, "did you mean" in done.stderr) == (2, True, False)
+
+
+def test_the_users_description_is_shown(home: Env) -> None:
+    """`config show` has every setting that `config set` takes."""
+    hermes("config", "set", "user.description", "A knight.", env=home)
+    rows = hermes("config", "show", env=home).stdout.decode().splitlines()
+    assert [row.split() for row in rows if row.startswith("user.description")] == [
+        ["user.description", "A", "knight.", "config", "file"]
+    ]

@@ -44,12 +44,26 @@ def test_dropping_is_a_hint_if_it_helps() -> None:
     assert hints("x" * 600, turns=4, overflow=Overflow.DROP) == ["shorten the message", OTHER_MODEL]
 
 
+def larger(size: int) -> str:
+    """Return the hint to use a larger context window."""
+    return f"use --context {size}, or /context {size} in a chat"
+
+
 def test_a_larger_context_is_a_hint_if_the_model_supports_it() -> None:
     """The suggested one has room for the prompt and an answer."""
-    assert hints("x" * 600, longest=4096) == ["shorten the message", "use --context 1024"]
-    assert hints("x" * 600, longest=700) == ["shorten the message", "use --context 700"]
+    assert hints("x" * 600, longest=4096) == [
+        "shorten the message",
+        larger(1024),
+    ]
+    assert hints("x" * 600, longest=700) == [
+        "shorten the message",
+        larger(700),
+    ]
     assert hints("x" * 5000, longest=4096) == ["shorten the message", OTHER_MODEL]
-    assert hints("x" * 3000, longest=4096) == ["shorten the message", "use --context 3328"]
+    assert hints("x" * 3000, longest=4096) == [
+        "shorten the message",
+        larger(3328),
+    ]
 
 
 def test_what_can_be_shortened_is_named() -> None:

@@ -268,7 +268,7 @@ def test_a_conversation_without_a_persona_reports_none_missing(
     kept.begin([], "", chain(Message(Role.USER, "q"), Message(Role.ASSISTANT, "a")))
     kept.close()
     result = hermes("chat", "-m", script(tmp_path, {"text": "A."}), env=home, stdin=b"/resume q\n")
-    assert (result.code, "no longer exists" in result.stderr) == (0, False)
+    assert (result.code, "there is no persona" in result.stderr) == (0, False)
 
 
 def test_continuing_reports_a_turn_without_an_answer(home: Env, tmp_path: Path, store: StoreOf) -> None:
@@ -290,7 +290,7 @@ def test_a_saved_persona_that_is_a_path_is_not_read(home: Env, tmp_path: Path, s
     model = script(tmp_path, {"text": "A."})
     for lines, flags in ((b"/show\n", ["-c"]), (b"/resume 1\n/show\n", [])):
         result = hermes("chat", *flags, "-m", model, env=home, stdin=lines)
-        missing = f"the persona '{trap}' no longer exists" if flags else f"no persona '{trap}' any more"
+        missing = f"there is no persona '{trap}' in the list" if flags else f"no persona '{trap}' any more"
         assert missing in result.stderr
         assert "2.0" not in result.stderr
 
@@ -500,3 +500,9 @@ def test_words_and_titles_that_are_not_utf_8_are_refused(home: Env, tmp_path: Pa
         assert (result.code, result.stdout) == (2, b"")
         assert result.stderr.startswith(message)
     assert "first" in hermes("sessions", "list", env=home).stdout.decode()
+
+
+def test_a_search_without_words_is_refused(home: Env) -> None:
+    """It would find nothing."""
+    done = hermes("sessions", "search", " ", env=home)
+    assert (done.code, "the search has no words" in done.stderr) == (2, True)

@@ -126,3 +126,15 @@ def test_only_new_turns_are_encoded(engine: LlamaCppEngine) -> None:
     engine.count_tokens([*turns, Message(Role.USER, "a new one")])
     after = engine._chatml._encode_turn.cache_info()
     assert after.misses - known.misses == 1
+
+
+def test_an_answer_ends_at_a_context_window_that_llama_cpp_rounds_up(starter_path: Path) -> None:
+    """llama.cpp's windows are multiples of 256 tokens; hermes stops at the requested size."""
+    settings = LlamaSettings(str(starter_path), context_size=64, threads=2)
+    engine = LlamaCppEngine(read_header(starter_path), settings, name="starter")
+    messages = (Message(Role.USER, "Count from one to one hundred."),)
+    done = list(engine.stream(messages, GenerationOptions(temperature=0), Cancel()))[-1].completion
+    engine.close()
+    assert done is not None
+    assert done.usage.prompt_tokens + done.usage.completion_tokens <= 64
+    assert done.finish_reason is FinishReason.LENGTH

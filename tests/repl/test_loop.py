@@ -295,3 +295,12 @@ def test_then_chat_excludes_flags_of_one_answer(home: Env, tmp_path: Path, flag:
     result = hermes("ask", "--then-chat", flag, "-m", script(tmp_path, {"text": "1"}), "hi", env=home)
     assert (result.code, result.stdout) == (2, b"")
     assert "--then-chat excludes" in result.stderr
+
+
+def test_the_first_message_of_a_chat_can_have_files(home: Env, tmp_path: Path) -> None:
+    """As with `ask -f`; without PROMPT, the files alone are the message."""
+    (tmp_path / "a.txt").write_text("Read me.")
+    model = script(tmp_path, {"text": "1"})
+    done = hermes("chat", "-f", str(tmp_path / "a.txt"), "-m", model, env=home)
+    assert (done.code, done.stdout) == (0, b"1\n")
+    assert "a.txt:\nRead me." in hermes("sessions", "show", "1", env=home).stdout.decode()

@@ -188,8 +188,10 @@ class LlamaCppEngine:
         """Yield the events of an answer without banned phrases."""
 
         def complete(ids: list[int], banned: Collection[int]) -> Generator[dict[str, Any]]:
-            limit = None if options.max_tokens is None else options.max_tokens - len(ids)
-            if limit == 0 or len(prompt) + len(ids) >= self.context_size:
+            # llama.cpp rounds the context window up to 256 tokens, so it would generate more than fit.
+            room = self.context_size - len(prompt)
+            limit = min(room, room if options.max_tokens is None else options.max_tokens) - len(ids)
+            if limit <= 0:
                 yield {"finish": "length", "generated": 0}
                 return
             request = self._request([*prompt, *ids], replace(options, max_tokens=limit))

@@ -52,8 +52,10 @@ def go_on(state: ReplState, _argument: str) -> None:
     state.answer(session.continue_answer, last_line)
 
 
-def impersonate(state: ReplState, _argument: str) -> None:
+def impersonate(state: ReplState, argument: str) -> None:
     """Put a draft of the user's next turn at the prompt (`/impersonate`)."""
+    if argument:
+        raise UsageError("/impersonate takes no text", "/note TEXT gives the model an instruction")
     if not state.printer.interactive:
         raise UsageError(
             "/impersonate needs a prompt at which you edit the draft", "run hermes chat at a terminal"

@@ -21,8 +21,9 @@ def note(state: ReplState, argument: str) -> None:
         state.show(f"At depth {found.depth}: {found.text}" if found else "There is no note.")
         return
     if argument == "-":
+        had_note = session.prompt_settings.note is not None
         session.set_prompt_settings(replace(session.prompt_settings, note=None))
-        state.notice("Removed the note.")
+        state.notice("Removed the note." if had_note else "There is no note.")
         return
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004

@@ -30,6 +30,9 @@ def system(state: ReplState, argument: str) -> None:
     if not argument:
         state.show(state.session.conversation.system or "There is no system prompt.")
         return
+    if argument == "-" and not state.session.conversation.system:
+        state.notice("There is no system prompt.")
+        return
     state.session.set_system(None if argument == "-" else argument)
     state.notice("Removed the system prompt." if argument == "-" else "Changed the system prompt.")
 

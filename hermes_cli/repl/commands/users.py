@@ -28,6 +28,8 @@ def user(state: ReplState, argument: str) -> None:
         return
     if len(argument.splitlines()) > 1:
         raise UsageError("/user takes a name on a single line")
+    if argument == "-":
+        raise UsageError("/user takes a name", "/user alone lists those of the config file")
     chosen = state.host.use_user(argument)
     is_complete = switch_user(state.session, state.persona, chosen)
     state.notice(f"You are now {sanitize_line(chosen.name)}; earlier messages keep the earlier name.")

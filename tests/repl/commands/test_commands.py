@@ -321,3 +321,19 @@ def test_impersonate_is_refused_in_a_pipe(home: Env, tmp_path: Path) -> None:
     result = chat(home, tmp_path, "/impersonate", "hi")
     assert (result.code, result.stdout) == (2, b"A1\n")
     assert "/impersonate needs a prompt at which you edit the draft" in result.stderr
+
+
+def test_removing_what_is_not_set_says_so(home: Env, tmp_path: Path) -> None:
+    """`-` removes a note and a system prompt only once."""
+    result = chat(home, tmp_path, "/note -", "/note Rain.", "/note -", "/system -", "/system -")
+    lines = [line for line in result.stderr.splitlines() if "note" in line or "system" in line]
+    assert lines[0] == "There is no note."
+    assert lines[2:] == ["Removed the note.", "Removed the system prompt.", "There is no system prompt."]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"), [("/impersonate now", "takes no text"), ("/user -", "/user takes a name")]
+)
+def test_an_argument_without_a_meaning_is_refused(home: Env, tmp_path: Path, line: str, message: str) -> None:
+    """It is not ignored."""
+    assert message in chat(home, tmp_path, line).stderr
