@@ -288,10 +288,13 @@ def test_the_same_prefill_again_evaluates_nothing_new(engine: Engine) -> None:
     assert done.usage.cached_tokens == common_tokens(engine, PREFILLED)
 
 
-def test_an_answer_after_a_prefill_is_the_same(engine: Engine) -> None:
+def test_an_answer_after_a_prefill_is_the_same(engine: Engine, request: pytest.FixtureRequest) -> None:
     """A prefill changes the text of no greedy answer, beside the same engine without one."""
+    variant = request.node.callspec.params["engine"]
     if engine.name == "scripted":
         pytest.skip("its answers do not depend on the prompt")
+    if variant.endswith(("bf16", "8bit", "4bit")):
+        pytest.skip("rounding depends on how the ids are batched")
     asked = PREFILLED.add(Message(Role.USER, "What do you see?"))
     other = Conversation((Message(Role.USER, "Something else."),))
     answer(engine, other)
