@@ -6,15 +6,17 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.settings import LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import PREFILL_BATCH, LlamaSettings
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 
 GREEDY = GenerationOptions(temperature=0, max_tokens=8)
-KEEPER = Message(Role.SYSTEM, "You keep a lighthouse on a lonely coast, and like to talk.", cacheable=True)
-BAKER = Message(Role.SYSTEM, "You bake bread in a small town, and get up at three.", cacheable=True)
+KEEPER = Message(
+    Role.SYSTEM, "You keep a lighthouse on a lonely coast, and like to talk. " * 12, cacheable=True
+)
+BAKER = Message(Role.SYSTEM, "You bake bread in a small town, and get up at three. " * 12, cacheable=True)
 HELLO = Message(Role.USER, "What do you see?")
 
 
@@ -41,8 +43,8 @@ def answer_once(path: Path, folder: Path, *messages: Message, kv_type: str = "f1
 
 
 def system_tokens(engine: LlamaCppEngine, system: Message) -> int:
-    """Return the number of tokens of the system turn."""
-    return len(engine._chatml.cacheable_ids((system,)))
+    """Return the number of tokens of the system turn that fill whole batches."""
+    return len(engine._chatml.cacheable_ids((system,))) // PREFILL_BATCH * PREFILL_BATCH
 
 
 def test_a_new_engine_reads_the_saved_system_prompt(starter_path: Path, tmp_path: Path) -> None:
@@ -109,6 +111,14 @@ def test_a_damaged_file_is_written_again(starter_path: Path, tmp_path: Path, dam
     again, done = answer_once(starter_path, tmp_path, KEEPER, HELLO)
     assert (again, done.usage.cached_tokens) == (first, 0)
     assert file.stat().st_size == len(whole)
+
+
+def test_a_short_system_prompt_is_not_saved(starter_path: Path, tmp_path: Path) -> None:
+    """Without a whole batch there is nothing to gain, and the batches of a first answer stay as they are."""
+    short = Message(Role.SYSTEM, "You keep a lighthouse on a lonely coast, and like to talk.", cacheable=True)
+    _, done = answer_once(starter_path, tmp_path, short, HELLO)
+    assert done.usage.cached_tokens == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unusable_folder_changes_no_answer(starter_path: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hermes_cli.engines.llama_cpp.prompt_cache import PromptCache
 from hermes_cli.engines.llama_cpp.rewind import Rewinder
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
-from hermes_cli.engines.prompt_cache_dir import MIN_TOKENS, PromptCacheDir
+from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
 from hermes_cli.engines.stream_filters import Answer, PhraseBan
 from hermes_cli.errors import ContextOverflow, HermesError, ResourcesExhausted, UsageError
 from hermes_cli.messages import Message
@@ -121,10 +121,12 @@ class LlamaCppEngine:
     def _load_prefix(self, messages: Sequence[Message], cancel: Cancel) -> Iterator[tuple[int, int]]:
         """Put the cacheable messages into the KV cache: from their file, or by evaluating and saving them.
 
-        Yield what `_prefill` yields.
+        Only whole batches are saved, so that the answer is the same: the batches are those of a prompt that
+        is evaluated at once. Yield what `_prefill` yields.
         """
         ids = self._chatml.cacheable_ids(messages)
-        if self._prefixes is None or len(ids) < MIN_TOKENS or ids == self._prefix[: len(ids)]:
+        ids = ids[: len(ids) // self._settings.batch * self._settings.batch]
+        if self._prefixes is None or not ids or ids == self._prefix[: len(ids)]:
             return
         if not self._prefixes.restore(self._running(), ids):
             yield from self._prefill(ids, cancel)
