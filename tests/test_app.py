@@ -41,6 +41,12 @@ def test_session_commands_do_not_import_the_models_package(home: Mapping[str, st
         assert "hermes_cli.models" not in modules(home, arguments)
 
 
+def test_a_chat_starts_without_what_it_may_not_need(home: Mapping[str, str], tmp_path: Path) -> None:
+    """A first message, imported cards and the versions of libraries are read only if there are any."""
+    unneeded = {"hermes_cli.application.prompt", "hermes_cli.personas.formats", "importlib.metadata"}
+    assert not modules(home, ["chat", "-m", script(tmp_path)]) & unneeded
+
+
 def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
     """Return the modules that a command line imports."""
     code = (
@@ -49,7 +55,12 @@ def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
         "sys.stderr.write(chr(10) + 'MODULES' + repr(sorted(sys.modules)))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, env=dict(home), check=True, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=dict(home),
+        check=True,
+        text=True,
     )
     return set(ast.literal_eval(result.stderr.partition("MODULES")[2]))
 

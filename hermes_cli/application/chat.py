@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
-from hermes_cli.application.prompt import PromptText
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_conversation, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -27,10 +27,13 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
+
+if TYPE_CHECKING:
+    from hermes_cli.application.prompt import PromptText  # imported only with a first message
 from hermes_cli.user_personas import UserPersona
 
 
-def run_chat(runtime: Runtime, flags: Flags, first: PromptText | None = None) -> int:
+def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) -> int:
     """Run the conversation and return its exit code. `first` is the first message, or None.
 
     If `first` was read from a pipe, the following messages are typed at the terminal, if there is one.

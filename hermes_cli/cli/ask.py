@@ -1,25 +1,15 @@
 """`hermes ask`: one answer, for scripts. Standard output contains only the answer and a newline."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prefill, Prompt, command, new_app
 from hermes_cli.errors import UsageError
 
 app = new_app()
-
-Prompt = Annotated[
-    list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
-]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("-f", "--file", help="Add a text file to the prompt; several may follow.", metavar="FILE"),
-]
-Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 
 @command(

@@ -4,8 +4,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.ask import Files, Prompt
-from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prompt, command, new_app
 
 app = new_app()
 
@@ -39,7 +38,10 @@ def chat(runtime: Runtime, flags: Flags, prompt: Prompt = None, files: Files = N
     Without PROMPT and files, each line of a standard input that is not a terminal is one turn.
     """
     from hermes_cli.application.chat import run_chat
-    from hermes_cli.application.prompt import read_prompt
 
-    first = read_prompt(runtime, flags, prompt or [], files or []) if prompt or files else None
+    first = None
+    if prompt or files:
+        from hermes_cli.application.prompt import read_prompt
+
+        first = read_prompt(runtime, flags, prompt or [], files or [])
     raise typer.Exit(run_chat(runtime, flags, first))

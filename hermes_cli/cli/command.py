@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from inspect import Parameter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +23,14 @@ Output = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
+Prompt = Annotated[
+    list[str] | None, typer.Argument(help="The prompt.", metavar="[PROMPT]...", show_default=False)
+]
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("-f", "--file", help="Add a text file to the prompt; several may follow.", metavar="FILE"),
+]
+Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 CONVERSATION = ("model", "persona", "system", "user", "lore", "on_overflow")
 PLAN = ("context", "precision", "device", "gpu_layers", "kv")

@@ -7,8 +7,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.ask import Files, Prefill, Prompt
-from hermes_cli.cli.command import CONVERSATION, PLAN, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, Files, Prefill, Prompt, command, new_app
 from hermes_cli.screen.columns import pluralize
 
 app = new_app()

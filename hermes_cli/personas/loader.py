@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import native
-from hermes_cli.personas.formats import plain_text
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
-from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.persona import TEXT_SUFFIXES, Persona
 from hermes_cli.untrusted.source import Source, read_bytes, read_start, read_text, valid_text
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ FOREIGN: Final = (".png", ".charx", ".json", ".webp", ".jpg", ".jpeg", ".yaml", 
 SUFFIXES: Final = (
     NATIVE_SUFFIX,
     *FOREIGN,
-    *plain_text.SUFFIXES,
+    *TEXT_SUFFIXES,
 )  # for files with the same name, the earlier suffix wins
 LORE_SUFFIXES: Final = (NATIVE_SUFFIX, ".json")
 MAX_BYTES: Final = 4 << 20

@@ -237,10 +237,7 @@ class _Expansion:
     def _template_value(self, name: str) -> str | None:
         value = self._macros.template_values.get(name)
         self._inserted_values += len(value or "")
-        if self._inserted_values > MAX_TEMPLATE_VALUES:
-            self.is_limited = True
-            return None
-        return value
+        return self._within_limit(value, self._inserted_values <= MAX_TEMPLATE_VALUES)
 
     def _persona_text(self, name: str) -> str:
         """Return a text of the persona. It is expanded once, because a text may contain it 10,000 times."""
@@ -272,10 +269,11 @@ class _Expansion:
     def _limited(self, value: str | None) -> str | None:
         """Return a value, or None if the values in this text have become too long."""
         self._inserted += len(value or "")
-        if self._inserted > MAX_ORIGINAL:
-            self.is_limited = True
-            return None
-        return value
+        return self._within_limit(value, self._inserted <= MAX_ORIGINAL)
+
+    def _within_limit(self, value: str | None, is_within: bool) -> str | None:  # noqa: FBT001 - a condition
+        self.is_limited = self.is_limited or not is_within
+        return value if is_within else None
 
     def _name(self, macro: str) -> str:
         name = self._macros.user if macro.lower() == "user" else self._macros.char

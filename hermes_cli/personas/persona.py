@@ -9,6 +9,8 @@ from typing import Any, Final
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.untrusted.source import valid_text
 
+TEXT_SUFFIXES: Final = (".txt", ".md")
+"""The suffixes of files whose whole text is a system prompt."""
 DEFAULT_USER: Final = "User"
 """The user's name if neither the persona nor the user gives one."""
 

@@ -36,8 +36,15 @@ _NAMES_AT: Final = 26
 _ENCRYPTED, _SIZES_FOLLOW = 0x1, 0x8
 _METHODS: Final = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _ZIP_ERRORS: Final = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
-    *(NotImplementedError, RuntimeError, ValueError, OverflowError, IndexError),
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,  # with NotImplementedError
+    ValueError,
+    OverflowError,
+    IndexError,
 )
 """The exceptions that zipfile may raise for an invalid archive."""
 _HINT: Final = "get the original file"

@@ -13,7 +13,6 @@ from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import Source, check_text, line_feeds
 
-SUFFIXES: Final = (".txt", ".md")
 MAX_BYTES: Final = 4 << 20
 _PATTERN_FILE: Final = "system.md"
 """The name of each pattern's file; the name of the pattern is that of the folder."""

@@ -24,7 +24,7 @@ from hermes_cli.personas.formats import (
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
-from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.persona import TEXT_SUFFIXES, Persona
 from hermes_cli.personas.template import without_prompt
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
@@ -101,7 +101,7 @@ def _content(data: bytes, source: Path) -> _Content:
         return _Content("charx")
     if kind := photo.kind_of(data):
         return _Content(kind)
-    is_text = source.suffix.lower() in plain_text.SUFFIXES
+    is_text = source.suffix.lower() in TEXT_SUFFIXES
     if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
         try:
             content = _json_content(card.parse_json(data, source))
