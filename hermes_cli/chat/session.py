@@ -141,6 +141,7 @@ class Session:
         """
         if self.tree.is_unanswered:
             raise UsageError("your last turn has no answer yet", "/regen generates one")
+        self._files = ()
         turn = Message(Role.USER, "", is_open=True)
         prompt = self._fitted(self.conversation.add(turn), cancel) if is_ready(self.engine, cancel) else None
         if prompt is None:
