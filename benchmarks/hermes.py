@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Engine, FinishReason
@@ -47,7 +48,11 @@ def open_session(
     opening: Opening | None = None, frame: PromptSettings | None = None, *, tokens: int, **engine: Any
 ) -> Session:
     options = LayeredOptions(replace(GREEDY, max_tokens=tokens))
-    return Session(open_engine(**engine), opening or Opening(), options, None, frame)
+    return Session(
+        open_engine(**engine),
+        [Member(opening=opening or Opening(), prompt_settings=frame or PromptSettings())],
+        options,
+    )
 
 
 def send(

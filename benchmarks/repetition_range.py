@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.hermes import open_engine
 from benchmarks.measure import ROOT
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.messages import Opening, Role
@@ -102,7 +103,7 @@ def _divergence(ids: Any, logits: Any) -> float:
 
 def chat(engine: Engine, options: GenerationOptions) -> list[list[str]]:
     """Have the chat, and return the words of each answer."""
-    session = Session(engine, Opening(SYSTEM), LayeredOptions(options), None, None)
+    session = Session(engine, [Member(opening=Opening(SYSTEM))], LayeredOptions(options))
     for question in QUESTIONS:
         for _ in session.send(question, Cancel()):
             pass

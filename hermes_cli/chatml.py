@@ -174,17 +174,17 @@ class ChatML:
     def turn_ids(self, message: Message) -> tuple[int, ...]:
         """Return the ids between the two control tokens of a turn.
 
-        Stored ids are returned if they belong to this vocabulary and contain no control token. Otherwise,
-        the text is encoded.
+        Stored ids are returned if they belong to this vocabulary, contain no control token, and begin with a
+        name if the message is named. Otherwise, the text is encoded.
         """
         stored = self._stored_ids(message)
-        return self._encode_turn(f"{message.role}\n{message.text}") if stored is None else stored
+        return self._encode_turn(f"{message.role}\n{message.sent_text}") if stored is None else stored
 
     def _stored_ids(self, message: Message) -> tuple[int, ...] | None:
         stored = message.turn_ids
-        if stored is not None and stored.vocabulary == self.vocabulary and not self.holds_control(stored.ids):
-            return stored.ids
-        return None
+        if stored is None or (stored.vocabulary, stored.is_named) != (self.vocabulary, message.is_named):
+            return None
+        return None if self.holds_control(stored.ids) else stored.ids
 
     def count(self, messages: Sequence[Message], limit: int) -> int:
         """Return the number of tokens of the prompt for `messages`.
@@ -199,8 +199,8 @@ class ChatML:
         return tokens + separators + 1 + len(self.open_turn_ids(messages))
 
     def _turn_length(self, message: Message, limit: int) -> int:
-        is_long = len(message.text) > PIECE and self._stored_ids(message) is None
-        if is_long and self._has_more_tokens(message.text, 2 * limit):
+        is_long = len(message.sent_text) > PIECE and self._stored_ids(message) is None
+        if is_long and self._has_more_tokens(message.sent_text, 2 * limit):
             return 2 * limit + 1
         return len(self.turn_ids(message))
 

@@ -19,25 +19,38 @@ class TurnIds:
 
     `ids` are the ids between the turn's two control tokens, including the role; later prompts reuse them.
     `vocabulary` identifies their tokenizer; an engine with a different tokenizer encodes the text again.
+    `is_named` is that of the message.
     """
 
     vocabulary: str
     ids: tuple[int, ...]
+    is_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn: its role, its text, and, for a generated answer, its token ids.
 
-    An engine may save the KV cache of the first messages of a prompt to disk if they are `cacheable`. A turn
-    that `is_open` at the end of a prompt has no end token, so that the model continues it.
+    `speaker` is the name of the character or of the user, or "" for the only ones of the conversation. If the
+    turn `is_named`, the model reads the name and a colon before the text. An engine may save the KV cache of
+    the first messages of a prompt to disk if they are `cacheable`. A turn that `is_open` at the end of a
+    prompt has no end token, so that the model continues it.
     """
 
     role: Role
     text: str
     turn_ids: TurnIds | None = field(default=None, repr=False)
+    speaker: str = ""
+    is_named: bool = False
     cacheable: bool = field(default=False, repr=False, compare=False)
     is_open: bool = field(default=False, repr=False, compare=False)
+
+    @property
+    def sent_text(self) -> str:
+        """The text that the model reads."""
+        if not self.is_named:
+            return self.text
+        return f"{self.speaker}: {self.text}" if self.text else f"{self.speaker}:"
 
 
 @dataclass(frozen=True, slots=True)

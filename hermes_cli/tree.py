@@ -37,7 +37,7 @@ class GenerationRecord:
 class Node:
     """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, 0 if unknown.
 
-    If `is_hidden` is true, the message is left out of prompts.
+    If `is_hidden` is true, the message is left out of prompts. `speaker` is that of the message.
     """
 
     id: int
@@ -48,11 +48,12 @@ class Node:
     created: float = 0.0
     generation: GenerationRecord = field(default_factory=GenerationRecord)
     is_hidden: bool = False
+    speaker: str = ""
 
     @property
     def message(self) -> Message:
         """The message to send to an engine."""
-        return Message(self.role, self.text, self.generation.turn_ids)
+        return Message(self.role, self.text, self.generation.turn_ids, self.speaker)
 
 
 class Tree:
@@ -63,8 +64,16 @@ class Tree:
     """
 
     def __init__(self, greetings: Iterable[str] = ()) -> None:
-        self._nodes = [Node(number, None, Role.ASSISTANT, text) for number, text in enumerate(greetings, 1)]
-        self._path = tuple(self._nodes[:1])
+        self._nodes = list[Node]()
+        self._path: tuple[Node, ...] = ()
+        self.greet(Message(Role.ASSISTANT, text) for text in greetings)
+
+    def greet(self, greetings: Iterable[Message]) -> None:
+        """Add greetings under the cursor, and move the cursor to the first one."""
+        parent, first = self.cursor, len(self._nodes)
+        for number, greeting in enumerate(greetings, first + 1):
+            self._nodes.append(Node(number, parent, greeting.role, greeting.text, speaker=greeting.speaker))
+        self._path = (*self._path, *self._nodes[first : first + 1])
 
     @classmethod
     def from_nodes(cls, nodes: Iterable[Node], cursor: int | None) -> "Tree":
@@ -102,8 +111,10 @@ class Tree:
 
     @property
     def is_at_greeting(self) -> bool:
-        """Whether only the character's greeting is visible."""
-        return len(self._path) == 1 and self._path[0].role is Role.ASSISTANT
+        """Whether only the greetings of the characters are visible."""
+        return bool(self._path) and all(
+            node.role is Role.ASSISTANT and not node.generation.model for node in self._path
+        )
 
     @property
     def is_unanswered(self) -> bool:
@@ -139,7 +150,8 @@ class Tree:
     ) -> Node:
         """Add a message under the cursor, move the cursor there, and return the node."""
         record = generation or GenerationRecord(turn_ids=message.turn_ids)
-        node = Node(len(self._nodes) + 1, self.cursor, message.role, message.text, state, created, record)
+        number, speaker = len(self._nodes) + 1, message.speaker
+        node = Node(number, self.cursor, message.role, message.text, state, created, record, speaker=speaker)
         self._nodes.append(node)
         self._path = (*self._path, node)
         return node
@@ -195,7 +207,15 @@ class Tree:
             )
         self.rewind(index)
         if text is not None:
-            self._copy(Node(node_id, None, node.role, text, created=created, is_hidden=node.is_hidden))
+            self._copy(
+                replace(
+                    node,
+                    text=text,
+                    state=MessageState.COMPLETE,
+                    created=created,
+                    generation=GenerationRecord(),
+                )
+            )
         for other in later:
             self._copy(other)
 
@@ -216,10 +236,10 @@ class Tree:
         """Hide the user's last `count` turns and their answers."""
         self.rewind(self.user_turn(count))
 
-    def edit(self, count: int, text: str, created: float = 0.0) -> Node:
+    def edit(self, count: int, turn: Message, created: float = 0.0) -> Node:
         """Add an alternative to the user's `count`-th turn from the end, and return its node."""
         self.undo(count)
-        return self.append(Message(Role.USER, text), created=created)
+        return self.append(turn, created=created)
 
     def swipes(self) -> list[Node]:
         """Return the last answer or greeting and its alternatives, oldest first."""

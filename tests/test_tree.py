@@ -104,7 +104,7 @@ def test_goto_shows_the_newest_answer_to_a_turn(tree: Tree) -> None:
 def test_edit_adds_a_turn_beside_the_old_one(tree: Tree) -> None:
     """The new turn has the same parent."""
     tree.goto(6)
-    new = tree.edit(2, "one, again")
+    new = tree.edit(2, Message(Role.USER, "one, again"))
     assert visible(tree) == ["Welcome!", "one, again"]
     assert new.parent == 1
     assert [node.text for node in tree.children(1)] == ["one", "one, again"]

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes_cli.chat import saved_conversations
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk
@@ -77,7 +78,9 @@ def talk(file: Path, run: int) -> None:
         [ScriptedTurn(_answer(run, n), SLOW_DELAY_S * is_slow) for n in range(TURNS)], 10**7
     )
     recorder = Recorder(Store(file), lambda error: _print("fault", error.message))
-    session = Session(engine, Opening.behind(SYSTEM), LayeredOptions(GenerationOptions()), recorder)
+    session = Session(
+        engine, [Member(opening=Opening.behind(SYSTEM))], LayeredOptions(GenerationOptions()), recorder
+    )
     if run % 3 == 0 and recorder.store and (last := recorder.store.conversations(1)):
         saved_conversations.resume(session, last[0])
     for place in range(TURNS):

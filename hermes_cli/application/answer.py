@@ -36,7 +36,8 @@ def print_answer(
     check_text(prefill, "--prefill")
     flags = flags.with_saving(runtime.settings)
     is_saved = flags.log or flags.continues
-    persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    persona = session.members[0].persona
     values = template_values(flags, persona, prompt.text)
     text = user_turn(persona, session.prompt_settings.macros, values)
     session.recorder.question = prompt.question

@@ -10,13 +10,12 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation, start_session
-from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.application.session import open_members, start_session
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Opening
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.models.offer import SUGGESTED_MODEL
@@ -50,13 +49,13 @@ def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) 
         terminal.switch_to_keyboard()
     # At a terminal, input typed before the prompt appears is buffered for the prompt and not echoed.
     with terminal.typing(shown=not terminal.interactive):
-        persona, session, choice = start_session(
+        session, choice = start_session(
             runtime, flags, save=not flags.no_log, in_background=terminal.interactive
         )
-        source = "command line" if flags.persona else runtime.settings.source("persona")
+        source = "command line" if flags.personas else runtime.settings.source("persona")
         host = ReplHost(runtime, flags, choice)
         printer = AnswerPrinter(interactive=terminal.interactive)
-        state = ReplState(terminal, session, persona, source, host, printer, statistics=flags.statistics)
+        state = ReplState(terminal, session, source, host, printer, statistics=flags.statistics)
         text = None
         if first is not None:
             text, state.attached = first.question, [*first.attachments]
@@ -124,14 +123,15 @@ class ReplHost:
             for row in self.runtime.personas()
         }
 
-    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
-        """Return the opening and prompt settings of a new conversation, and the deadline of its first turn.
+    def open_member(self, persona: Persona) -> tuple[Member, Deadline]:
+        """Return the persona as the only member of a new conversation, and the deadline of its first turn.
 
         The prompt given with --system is ignored.
         """
         flags, deadline = replace(self.flags, system=None), Deadline()
         options = self.options_for(persona).options
-        return *open_conversation(self.runtime, flags, persona, options, deadline), deadline
+        (member,) = open_members(self.runtime, flags, [persona], options, deadline)
+        return member, deadline
 
     def users(self) -> Mapping[str, UserPersona]:
         """Return the user personas of the config file by key."""

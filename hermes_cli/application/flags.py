@@ -38,7 +38,12 @@ class Flags:
         "--model",
         metavar="MODEL",
     )
-    persona: str | None = _flag("Use this persona: a name or a file.", "-p", "--persona", metavar="NAME")
+    personas: list[str] | None = _flag(  # noqa: RUF009 - returns a field
+        "Use this persona: a name or a file. In a chat, several make a group.",
+        "-p",
+        "--persona",
+        metavar="NAME",
+    )
     system: str | None = _flag(
         "Use this system prompt instead of the persona's.", "-s", "--system", metavar="TEXT"
     )
@@ -118,6 +123,13 @@ class Flags:
             gpu_layers=parse_gpu_layers(self.gpu_layers),
             kv=check_kv(self.kv),
         )
+
+    @property
+    def persona(self) -> str | None:
+        """The only persona, or None. Raises UsageError if there are several."""
+        if self.personas and len(self.personas) > 1:
+            raise UsageError("only one persona can be used here", "hermes chat takes several: a group")
+        return self.personas[0] if self.personas else None
 
     @property
     def continues(self) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation
+from hermes_cli.application.session import open_members
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -61,7 +61,7 @@ def print_prompts(runtime: Runtime, flags: Flags, like: str, messages: Sequence[
 
 def chatml(messages: Sequence[Message]) -> str:
     """Return a prompt as ChatML, with the start of the answer."""
-    turns = (f"{IM_START}{message.role}\n{message.text}{IM_END}\n" for message in messages)
+    turns = (f"{IM_START}{message.role}\n{message.sent_text}{IM_END}\n" for message in messages)
     return f"{''.join(turns)}{IM_START}{Role.ASSISTANT}"
 
 
@@ -73,7 +73,8 @@ def _prompts(
     options = flags.options(runtime.settings, persona).options
     window = flags.plan_request(runtime.settings, persona).context_size or check.USUAL_WINDOW
     deadline = Deadline()
-    opening, settings = open_conversation(runtime, flags, persona, options, deadline)
+    members = open_members(runtime, flags, [persona], options, deadline)
+    opening, settings = members[0].opening, members[0].prompt_settings
     build: Callable[[Sequence[Message]], Sequence[Message]]
     if like is Program.SILLYTAVERN:
         about_user = settings.macros.texts.get("persona", "")

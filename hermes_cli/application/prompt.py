@@ -9,7 +9,7 @@ from pathlib import Path
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation, template_values
+from hermes_cli.application.session import open_members, template_values
 from hermes_cli.application.tokenizer import MAX_CHARACTERS, MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.input_text import (
     MAX_BYTES,
@@ -129,7 +129,8 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     options = flags.options(runtime.settings, persona).options
     request = flags.plan_request(runtime.settings, persona)
     deadline = Deadline()
-    opening, prompt_settings = open_conversation(runtime, flags, persona, options, deadline, input_text=text)
+    members = open_members(runtime, flags, [persona], options, deadline, input_text=text)
+    opening, prompt_settings = members[0].opening, members[0].prompt_settings
     text = user_turn(persona, prompt_settings.macros, template_values(flags, persona, text))
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
     if prefill:

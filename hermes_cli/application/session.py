@@ -1,7 +1,9 @@
 """Starts a session from the flags: the conversation to continue, the persona, the opening, and the model."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import typer
 
@@ -13,15 +15,16 @@ from hermes_cli.application.model import ModelChoice, choose_model
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.input_text import check_text
-from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.members import Member
+from hermes_cli.chat.prompt_settings import Names, PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
 from hermes_cli.errors import StoreError, UsageError
-from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
-from hermes_cli.personas.lorebook import without_duplicates
+from hermes_cli.personas.lorebook import Lorebook, without_duplicates
+from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.sanitize import sanitize_line
@@ -39,8 +42,8 @@ def start_session(
     save: bool,
     in_background: bool = False,
     input_text: str | None = None,
-) -> tuple[Persona, Session, ModelChoice]:
-    """Return the persona, a session with it, and the chosen model.
+) -> tuple[Session, ModelChoice]:
+    """Return a session with the personas of the flags or of the earlier conversation, and the chosen model.
 
     `input_text` is the text of the only prompt, which the persona's system prompt may contain. It is None in
     a chat. With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All
@@ -48,67 +51,87 @@ def start_session(
     """
     recorder = _open_recorder(runtime, save=save, required=flags.continues)
     earlier = _earlier_conversation(runtime, recorder, flags) if flags.continues or flags.fork else None
-    persona = _find_persona(runtime, flags, earlier)
+    personas = _find_personas(runtime, flags, earlier)
     if earlier is not None and flags.user is None:  # an earlier name stays
         flags = replace(flags, user=" ".join(earlier.setting.user.split()) or None)
-    sampling = flags.options(runtime.settings, persona)
+    sampling = flags.options(runtime.settings, personas[0])
     deadline = Deadline()
-    opening, prompt_settings = open_conversation(
-        runtime, flags, persona, sampling.options, deadline, input_text=input_text
-    )
-    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, persona))
+    members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
+    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
     choice.check_options(sampling)
-    recorder.persona = persona.key
     recorder.precision = choice.plan.precision if choice.plan else ""
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)
         if in_background
         else open_engine(runtime, choice, fallback=flags.fallback)
     )
-    session = Session(engine, opening, sampling, recorder, prompt_settings, deadline=deadline)
+    session = Session(engine, members, sampling, recorder, deadline=deadline)
     if earlier is not None:
-        saved_conversations.resume(session, earlier)
-        if flags.persona is not None and persona.key != earlier.persona:
-            runtime.terminal.notice(_change_persona(session, persona, opening, earlier))
+        saved_conversations.resume(session, earlier, members)
+        if flags.personas and [persona.key for persona in personas] != earlier.persona_keys:
+            runtime.terminal.notice(_change_personas(session, members, earlier))
         if flags.user is not None:  # earlier messages keep the earlier name
-            switch_user(session, persona, runtime.settings.find_user(flags.user))
+            switch_user(session, runtime.settings.find_user(flags.user))
         if flags.system is not None:
             session.set_system(flags.system or None)
-    return persona, session, choice
+    return session, choice
 
 
-def _change_persona(session: Session, persona: Persona, opening: Opening, earlier: StoredConversation) -> str:
-    """Give a resumed conversation another persona, and return a notice about what this changes."""
-    before = session.opening
-    session.set_persona(persona.key, opening)
+def _change_personas(session: Session, members: Sequence[Member], earlier: StoredConversation) -> str:
+    """Give a resumed conversation other personas, and return a notice about what this changes."""
+    before = session.members[0].opening
+    restored = zip(session.members, members, strict=False)
+    session.change_personas([replace(old, opening=new.opening) for old, new in restored])
+    opening = members[0].opening
     changed = ["the system prompt"] if opening.system != before.system else []
     changed += ["the examples"] if opening.examples != before.examples else []
-    replaced = f" replaces {sanitize_line(earlier.persona)}" if earlier.persona else " now plays"
+    names = " and ".join(sanitize_line(member.persona.name) for member in members)
+    verb = "replace" if len(members) > 1 else "replaces"
+    plays = "now play" if len(members) > 1 else "now plays"
+    replaced = f" {verb} {sanitize_line(earlier.persona)}" if earlier.persona else f" {plays}"
     what = f"; {' and '.join(changed)} changed" if changed else ""
-    return f"{sanitize_line(persona.name)}{replaced} in this conversation{what}; its turns did not"
+    return f"{names}{replaced} in this conversation{what}; its turns did not"
 
 
-def open_conversation(
+def open_members(
     runtime: Runtime,
     flags: Flags,
-    persona: Persona,
+    personas: Sequence[Persona],
     options: GenerationOptions,
     deadline: Deadline,
     *,
     input_text: str | None = None,
-) -> tuple[Opening, PromptSettings]:
-    """Return the opening of a conversation with the persona, and the other parts of its prompts.
+) -> list[Member]:
+    """Return the personas as members of a new conversation, as `open_member` does. They share variables."""
+    group = ", ".join(persona.called for persona in personas) if len(personas) > 1 else ""
+    seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
+    shared = Macros("", "", seed, group=group)
+    return [
+        open_member(runtime, flags, persona, shared, deadline, input_text=input_text) for persona in personas
+    ]
 
-    The macros are expanded before the deadline, which the first turn shares. Print a notice about those that
-    are not, and for each missing lorebook. Without a seed in the options, the macros use a random one.
-    Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
+
+def open_member(
+    runtime: Runtime,
+    flags: Flags,
+    persona: Persona,
+    shared: Macros,
+    deadline: Deadline,
+    *,
+    input_text: str | None = None,
+) -> Member:
+    """Return the persona as a member of a new conversation, with its opening and prompt settings.
+
+    The macros are expanded before the deadline, which the first turn shares. Their seed, variables and group
+    are those of the `shared` macros. Print a notice about those that are not expanded, and for each missing
+    lorebook. Raises PersonaError if a lorebook cannot be used, and UsageError if a flag is invalid.
     """
     user = flags.user
     if user is not None and (not user.strip() or len(user.splitlines()) > 1):
         raise UsageError("--user takes a name on a single line")
     chosen = runtime.settings.user_for(persona.user, DEFAULT_USER, check_text(user or "", "--user"))
-    seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
-    macros = macros_of(persona, chosen.name, seed, chosen.description)
+    macros = macros_of(persona, chosen.name, shared.seed, chosen.description)
+    macros = replace(macros, state=shared.state, group=shared.group)
     values = template_values(flags, persona, input_text) if input_text is not None else {}
     filled = replace(macros, template_values=values)
     opening = open_with(persona, filled, chosen.description, deadline)
@@ -120,15 +143,9 @@ def open_conversation(
         opening = replace(opening, system=system or None, character_at=len(system))
     is_shared = flags.system is None and not (values and template.system_variables(persona))
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
-    worlds = loader.lorebooks(persona, runtime.paths.lore)
-    for name in worlds.missing:
-        runtime.terminal.notice(
-            f"{sanitize_line(persona.name)}: the world '{sanitize_line(name)}' is missing"
-        )
-    extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
-    return opening, PromptSettings(
+    prompt_settings = PromptSettings(
         macros,
-        without_duplicates((*worlds.books, *extra_books)),
+        _lorebooks(runtime, flags, persona),
         persona.post_history,
         persona.note,
         None,
@@ -136,7 +153,20 @@ def open_conversation(
         flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
         runtime.settings.lore,
         fills_turns=persona.is_character,
+        names=Names(runtime.settings.names),
     )
+    return Member(persona, opening, prompt_settings)
+
+
+def _lorebooks(runtime: Runtime, flags: Flags, persona: Persona) -> tuple[Lorebook, ...]:
+    """Return the lorebooks of a persona and of the flags. Print a notice for each that is missing."""
+    worlds = loader.lorebooks(persona, runtime.paths.lore)
+    for name in worlds.missing:
+        runtime.terminal.notice(
+            f"{sanitize_line(persona.name)}: the world '{sanitize_line(name)}' is missing"
+        )
+    extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
+    return without_duplicates((*worlds.books, *extra_books))
 
 
 def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:
@@ -200,11 +230,30 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
     return answer.startswith("f")
 
 
-def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:
-    """Return the persona named by the flags, or else that of the earlier conversation."""
-    if flags.persona is None and earlier is not None and earlier.persona:
-        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # not a file
-            return runtime.persona(earlier.persona)
-        name = sanitize_line(earlier.persona)
-        runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
-    return runtime.persona(flags.persona)
+def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> list[Persona]:
+    """Return the personas named by the flags, or else those of the earlier conversation."""
+    if flags.personas:
+        found = [runtime.persona(name) for name in flags.personas]
+        names = [persona.called for persona in found]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(
+                f"two of the personas have the name {sanitize_line(twice)}", "a group needs different names"
+            )
+        return found
+    if earlier is None or not earlier.persona:
+        return [runtime.persona(None)]
+    first = _earlier_persona(runtime, earlier.persona) or runtime.persona(None)
+    others = (
+        _earlier_persona(runtime, other.persona) or Persona(other.name, "", Path(f"{other.persona}.toml"))
+        for other in earlier.setting.others
+    )
+    return [first, *others]
+
+
+def _earlier_persona(runtime: Runtime, key: str) -> Persona | None:
+    """Return the persona of an earlier conversation, or print a notice that it is not in the list."""
+    if any(row.key == key and row.persona for row in runtime.personas()):  # not a file
+        return runtime.persona(key)
+    name = sanitize_line(key)
+    runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
+    return None

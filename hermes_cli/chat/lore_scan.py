@@ -97,7 +97,7 @@ class Scan:
 
     def _with_name(self, turn: Message) -> str:
         macros = self._lore.macros
-        name = macros.char if turn.role is Role.ASSISTANT else macros.user
+        name = turn.speaker or (macros.char if turn.role is Role.ASSISTANT else macros.user)
         return f"{name}: {turn.text}" if self._lore.settings.names and name else turn.text
 
     def _timing(self, number: int, fired_at: Mapping[int, int]) -> str:

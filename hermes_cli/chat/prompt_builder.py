@@ -36,7 +36,7 @@ _Row = tuple[PartKind, int, Message]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The selection at one of the user's turns.
+    """The selection at a turn that is answered: one of the user's, or of another character.
 
     `length` is the number of turns up to and including that one. `first` and `example` are the indices of the
     first turn and the first example exchange that are included. `active_lore` holds the fired lore entries in
@@ -176,16 +176,27 @@ class PromptBuilder:
                 break
             same += 1
         start, *later = self._steps
-        self._steps = [start, *(step for step in later if step.length <= same)]
         self._turns = list(turns)
+        self._steps = [
+            start,
+            *(step for step in later if step.length <= same and self._is_answered(step.length - 1)),
+        ]
         self._turn_ends = self._turn_ends[: same + 1]
         for message in turns[same:]:
             self._turn_ends.append(self._turn_ends[-1] + self.cost(message))
         first = max(self._steps[-1].length, start.first)
-        new = [index for index in range(first, len(turns)) if turns[index].role is Role.USER]
+        new = [index for index in range(first, len(turns)) if self._is_answered(index)]
         self.deadline.seconds += EARLIER_TURN_S * len(new[:-1])
         for index in new:
             self._steps.append(self._step(self._steps[-1], index))
+
+    def _is_answered(self, index: int) -> bool:
+        """Return whether an answer follows a turn, or will: the user's, or that of another character."""
+        turns = self._turns
+        if turns[index].role is not Role.ASSISTANT:
+            return turns[index].role is Role.USER
+        end = index + 1
+        return end < len(turns) and turns[end].role is Role.ASSISTANT and index > 0
 
     def _step(self, before: _Step, index: int) -> _Step:
         """Return the step for the user's turn at `index`, computed from the step before it."""

@@ -1,15 +1,13 @@
 """The parts of a prompt other than the opening and the turns: notes, lorebooks, summaries."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from hermes_cli.lore_settings import LoreSettings
-from hermes_cli.messages import Message, Opening
+from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Lorebook
-from hermes_cli.personas.macros import USER_TEXT, Macros
+from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import DEFAULT_USER, Note
-from hermes_cli.store.records import SavedSettings
 
 
 class Overflow(StrEnum):
@@ -18,6 +16,18 @@ class Overflow(StrEnum):
     DROP = "drop"  # leave out the examples, then the oldest turns
     ERROR = "error"  # raise ContextOverflow
     SUMMARISE = "summarise"  # like DROP, but the model summarizes the turns that are left out
+
+
+class Names(StrEnum):
+    """Whether the model reads the name of the speaker before each turn."""
+
+    ALWAYS = "always"
+    NEVER = "never"
+    GROUPS = "groups"  # only in a conversation with several characters
+
+    def apply_to(self, members: int) -> bool:
+        """Return whether turns have names in a conversation with this number of characters."""
+        return self is Names.ALWAYS or (self is Names.GROUPS and members > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class PromptSettings:
     lore: LoreSettings = field(default_factory=LoreSettings)
     lore_off: frozenset[str] = frozenset()
     fills_turns: bool = False
+    names: Names = Names.GROUPS
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -68,33 +79,3 @@ class PromptSettings:
     def notes(self) -> tuple[Note, ...]:
         """The notes that are set: the persona's, then the user's."""
         return tuple(note for note in (self.character_note, self.note) if note is not None)
-
-
-def to_saved(
-    prompt_settings: PromptSettings, summaries: Sequence[Summary], opening: Opening
-) -> SavedSettings:
-    """Return the settings to store. Summaries of turns that are not stored are left out."""
-    note = prompt_settings.note or Note("", 0)
-    stored = [(summary.through, summary.text) for summary in summaries if summary.through]
-    macros, off = prompt_settings.macros, tuple(sorted(prompt_settings.lore_off))
-    at, about_user = opening.character_at, macros.texts.get(USER_TEXT, "")
-    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user)
-
-
-def from_saved(
-    saved: SavedSettings, prompt_settings: PromptSettings, path_to: Callable[[int], Sequence[Message]]
-) -> tuple[PromptSettings, tuple[Summary, ...]]:
-    """Return `prompt_settings` with the stored settings applied, and the stored summaries.
-
-    `path_to` returns the turns up to a message id, or no turns if there is no such message.
-    """
-    seed = prompt_settings.macros.seed if saved.seed is None else saved.seed
-    macros = prompt_settings.macros
-    texts = {**macros.texts, USER_TEXT: saved.about_user} if saved.about_user else macros.texts
-    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts)
-    note = Note(saved.note, saved.note_depth) if saved.note else None
-    summaries = (Summary(tuple(path_to(through)), text, through) for through, text in saved.summaries)
-    off = frozenset(saved.lore_off)
-    return replace(prompt_settings, macros=macros, note=note, lore_off=off), tuple(
-        summary for summary in summaries if summary.turns
-    )

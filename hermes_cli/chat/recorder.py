@@ -131,11 +131,13 @@ class Recorder:
         self._partial = None
         self._try(self._save)
 
-    def grow(self, text: str) -> None:
+    def grow(self, text: str, speaker: str = "") -> None:
         """Save the answer so far below the cursor, unless it was saved less than INTERVAL_S ago."""
         now = time.monotonic()
         if self._partial is None:
-            self._try(lambda store: self._begin_partial(store, text))
+            self._try(
+                lambda store: self._begin_partial(store, Message(Role.ASSISTANT, text, speaker=speaker))
+            )
         elif now - self._written_at >= INTERVAL_S:
             partial = self._partial
             self._try(lambda store: store.grow(partial, text))
@@ -207,13 +209,12 @@ class Recorder:
             completion.turn_ids,
         )
 
-    def _begin_partial(self, store: Store, text: str) -> None:
+    def _begin_partial(self, store: Store, answer: Message) -> None:
         self._save(store)
         parent = self._rows[self._tree.path[-1].id]
         # A signal may have interrupted this method after the commit: reuse the partial answer.
         self._partial = store.growing(parent)
         if self._partial is None:
-            answer = Message(Role.ASSISTANT, text)
             self._partial = store.add(self.conversation or 0, parent, answer, MessageState.PARTIAL)
 
     def _save(self, store: Store) -> None:

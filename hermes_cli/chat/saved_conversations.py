@@ -1,6 +1,8 @@
 """Finds, continues and copies conversations in the store."""
 
-from hermes_cli.chat.prompt_settings import PromptSettings
+from collections.abc import Sequence
+
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.store.records import StoredConversation
@@ -39,10 +41,10 @@ def one_line(title: str) -> str:
     return " ".join(title.split())
 
 
-def resume(
-    session: Session, conversation: StoredConversation, prompt_settings: PromptSettings | None = None
-) -> None:
+def resume(session: Session, conversation: StoredConversation, members: Sequence[Member] = ()) -> None:
     """Lock a conversation of the session's store, and continue it at its last visible message.
+
+    `members` are opened from the personas of the conversation; by default, they are the session's.
 
     Raises StoreError if another process has it open.
     """
@@ -51,7 +53,7 @@ def resume(
         if not store.locks.acquire(conversation.id):
             raise open_elsewhere(conversation)
         store.stop_partial(conversation.id)
-    session.resume(conversation, prompt_settings)
+    session.resume(conversation, members)
 
 
 def copy(store: Store, number: int) -> int:

@@ -68,6 +68,6 @@ def _drop_cut_sentence(text: str, *, cut: bool) -> str:
 
 def _summary_prompt(note: str, turns: Sequence[Message], macros: Macros) -> list[Message]:
     names = {Role.USER: macros.user, Role.ASSISTANT: macros.char, Role.SYSTEM: "Narrator"}
-    lines = [f"{names[turn.role]}: {turn.text}" for turn in turns]
+    lines = [f"{turn.speaker or names[turn.role]}: {turn.text}" for turn in turns]
     before = [f"What was condensed before:\n{note}"] if note else []
     return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *lines, "Condense this."]))]

@@ -32,7 +32,7 @@ Files = Annotated[
 ]
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
-CONVERSATION = ("model", "persona", "system", "user", "lore", "on_overflow")
+CONVERSATION = ("model", "personas", "system", "user", "lore", "on_overflow")
 PLAN = ("context", "precision", "device", "gpu_layers", "kv")
 SAMPLING = tuple(FIELDS)
 

@@ -91,7 +91,7 @@ def show(runtime: Runtime, name: Name) -> None:
     runtime.terminal.write_rows(columns(describe.rows(model)))
 
 
-@command(app, "plan", takes=("persona", *PLAN))
+@command(app, "plan", takes=("personas", *PLAN))
 def plan(
     runtime: Runtime,
     flags: Flags,

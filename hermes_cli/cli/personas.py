@@ -110,7 +110,7 @@ def prompt_command(
     """
     from hermes_cli.application.persona_prompt import print_prompts
 
-    print_prompts(runtime, replace(flags, persona=name, on_overflow="drop"), like, messages or [])
+    print_prompts(runtime, replace(flags, personas=[name], on_overflow="drop"), like, messages or [])
 
 
 @command(app, "import")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Message, TurnIds
+from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions
 
 
@@ -158,6 +158,7 @@ class Answer:
         self.finish_reason: FinishReason | None = None
         self._chatml = chatml
         self._opening = chatml.open_turn_ids(messages)
+        self._is_named = bool(messages) and messages[-1].role is Role.ASSISTANT and messages[-1].is_named
         self._scanner = StopScanner(options.stop)
         self._guard = LoopGuard(options.loop_guard)
         self._pieces: list[tuple[str, Sequence[int]]] = []
@@ -206,4 +207,4 @@ class Answer:
                 break
             ids += piece_ids
             left -= len(text)
-        return TurnIds(self._chatml.vocabulary, (*self._opening, *ids))
+        return TurnIds(self._chatml.vocabulary, (*self._opening, *ids), self._is_named)

@@ -12,7 +12,7 @@ from hermes_cli.errors import FormatError
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import LAST_TIME, SavedSettings, StoredConversation
+from hermes_cli.store.records import LAST_TIME, SavedMember, SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.value import Value
 
@@ -60,6 +60,18 @@ def _setting_json(setting: SavedSettings) -> dict[str, Any]:
         "lore_off": list(setting.lore_off),
         "character_at": setting.character_at,
         "about_user": setting.about_user,
+        "character": setting.character,
+        "others": [_member_json(member) for member in setting.others],
+    }
+
+
+def _member_json(member: SavedMember) -> dict[str, Any]:
+    return {
+        "persona": member.persona,
+        "name": member.name,
+        "system": member.system,
+        "examples": [{"role": role, "text": text} for role, text in member.examples],
+        "character_at": member.character_at,
     }
 
 
@@ -74,11 +86,16 @@ def _message(stored: Node) -> dict[str, Any]:
         "state": stored.state,
         "created": stored.created,
         "is_hidden": stored.is_hidden,
+        "speaker": stored.speaker,
         **{name: getattr(generation, name) for name in _RECORD_FIELDS},
         "options": dict(generation.options),
         "turn_ids": None
         if ids is None
-        else {"vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE), "ids": ids.ids},
+        else {
+            "vocabulary": ids.vocabulary.removeprefix(FROM_A_FILE),
+            "ids": ids.ids,
+            "is_named": ids.is_named,
+        },
     }
 
 
@@ -134,7 +151,23 @@ def _setting(node: Value, seen: set[int]) -> SavedSettings:
         tuple(title.text() for title in node.get("lore_off").items()),
         node.get("character_at").integer(),
         node.get("about_user").text(),
+        _name(node.get("character")),
+        tuple(map(_member, node.get("others").items())),
     )
+
+
+def _member(node: Value) -> SavedMember:
+    examples = tuple(
+        (turn["role"].one_of(Role).value, turn["text"].text()) for turn in node.get("examples").items()
+    )
+    system = None if node.get("system").value is None else node["system"].text()
+    at = node.get("character_at").integer()
+    return SavedMember(_persona(node["persona"]), _name(node["name"]), system, examples, at)
+
+
+def _name(node: Value) -> str:
+    """Return a name on one line."""
+    return " ".join(node.text().split())
 
 
 def _persona(node: Value) -> str:
@@ -169,6 +202,7 @@ def _stored(node: Value, seen: set[int]) -> Node:
         node["created"].number(0, LAST_TIME),
         record,
         is_hidden=node.get("is_hidden").boolean(),
+        speaker=_name(node.get("speaker")),
     )
 
 
@@ -195,14 +229,13 @@ def _turn_ids(node: Value) -> TurnIds | None:
     vocabulary = node["vocabulary"].text()
     if not vocabulary:
         node["vocabulary"].reject("is empty, so the ids have no vocabulary")
-    ids = node["ids"]
+    ids, is_named = node["ids"], node.get("is_named").boolean()
     if isinstance(ids.value, list) and all(
         type(token_id) is int and 0 <= token_id <= _LAST_TOKEN for token_id in ids.value
     ):
-        return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value))
-    return TurnIds(
-        FROM_A_FILE + vocabulary, tuple(token_id.integer(0, _LAST_TOKEN) for token_id in ids.items())
-    )
+        return TurnIds(FROM_A_FILE + vocabulary, tuple(ids.value), is_named)
+    checked = tuple(token_id.integer(0, _LAST_TOKEN) for token_id in ids.items())
+    return TurnIds(FROM_A_FILE + vocabulary, checked, is_named)
 
 
 def _seconds(node: Value) -> float:

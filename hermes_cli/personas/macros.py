@@ -16,7 +16,8 @@ from hermes_cli.personas.macro_times import TIMES, duration_text, time_text
 from hermes_cli.untrusted.deadline import Deadline
 
 _TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
-_CHARACTER: Final = frozenset({"char", "bot", "group", "charifnotgroup"})
+_GROUP: Final = frozenset({"group", "charifnotgroup"})
+_CHARACTER: Final = frozenset({"char", "bot", *_GROUP})
 _LAST: Final = {
     "lastmessage": frozenset(Role),
     "lastusermessage": frozenset({Role.USER}),
@@ -39,6 +40,7 @@ USER_TEXT: Final = TEXTS[0]
 """The macro for the user's description."""
 NAME_LENGTH: Final = 100
 """Longer names are cut to this many characters, because text may contain a name 10,000 times."""
+GROUP_LENGTH: Final = 1000
 MAX_MARKS: Final = 20_000
 """Maximum number of braces and names, such as `{{`, `}}` and `<user>`, that are read in one text."""
 MAX_DRAWS: Final = 1000
@@ -83,7 +85,8 @@ class Macros:
 
     With the same `seed`, random macros have the same values at the same places. `texts` maps the names of
     macros in lower case, such as `scenario`, to texts of the persona, whose macros are not expanded yet.
-    `template_values` are additional macros, whose names are case-sensitive.
+    `template_values` are additional macros, whose names are case-sensitive. `group` has the names of all
+    characters if there are several.
     """
 
     char: str
@@ -93,6 +96,7 @@ class Macros:
     texts: Mapping[str, str] = field(default_factory=dict)
     template_values: Mapping[str, str] = field(default_factory=dict)
     state: MacroState = field(default_factory=MacroState, compare=False)
+    group: str = ""
 
     def fill(
         self,
@@ -276,8 +280,10 @@ class _Expansion:
         return value if is_within else None
 
     def _name(self, macro: str) -> str:
-        name = self._macros.user if macro.lower() == "user" else self._macros.char
-        return name[:NAME_LENGTH]
+        macros, macro = self._macros, macro.lower()
+        if macro in _GROUP and macros.group:
+            return macros.group[:GROUP_LENGTH]
+        return (macros.user if macro == "user" else macros.char)[:NAME_LENGTH]
 
     def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:
         if name not in _DRAWS:

@@ -10,6 +10,7 @@ from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState, StartAnswer
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.render import Renderer
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.waiting import waiting
 from hermes_cli.tree import MessageState
 
@@ -64,7 +65,7 @@ class AnswerPrinter:
                     if renderer is None:
                         stop_waiting()
                         _print_remarks(state)
-                        renderer = self._begin_turn(state)
+                        renderer = self._begin_turn(state, state.session.speaking)
                         renderer.write(prefix)
                     renderer.write(chunk.text)
                     self.has_text = True
@@ -98,12 +99,11 @@ class AnswerPrinter:
         return text
 
     def greet(self, state: ReplState) -> None:
-        """Print the persona's greeting, if it has one, as a turn."""
-        session = state.session
-        if not session.opening.greetings:
-            return
-        self._print_turn(state, session.conversation.messages[-1].text)
-        others = len(session.opening.greetings) - 1
+        """Print the greetings of the characters, if they have any, as turns."""
+        path = state.session.tree.path
+        for node in path:
+            self._print_turn(state, node.text, node.speaker)
+        others = len(state.session.tree.swipes()) - 1 if path else 0
         if others and self.interactive:
             state.notice(f"({pluralize(others, 'other greeting')}: /swipe, or Alt-Right)")
 
@@ -113,7 +113,7 @@ class AnswerPrinter:
             return
         for node in state.session.tree.path[-count:]:
             if node.role is Role.ASSISTANT:
-                self._print_turn(state, node.text)
+                self._print_turn(state, node.text, node.speaker)
                 if node.state is not MessageState.COMPLETE:
                     state.notice(f"({node.state})")
             else:
@@ -133,9 +133,15 @@ class AnswerPrinter:
 
         return status
 
-    def _begin_turn(self, state: ReplState) -> Renderer:
+    def _begin_turn(self, state: ReplState, speaker: str = "") -> Renderer:
+        """Print the name of the speaker, by default that of the only character.
+
+        In a pipe, only a group has names.
+        """
         if self.interactive:
-            state.terminal.print_speaker(state.persona.name)
+            state.terminal.print_speaker(speaker or state.persona.name)
+        elif speaker:
+            state.terminal.write(f"{sanitize_line(speaker)}: ")
         return state.renderer()
 
     def _end_turn(self, state: ReplState, renderer: Renderer) -> None:
@@ -144,11 +150,11 @@ class AnswerPrinter:
         if self.interactive:
             state.terminal.write("\n")
 
-    def _print_turn(self, state: ReplState, text: str) -> None:
+    def _print_turn(self, state: ReplState, text: str, speaker: str) -> None:
         """Print a whole turn. Ctrl-C ends the printing."""
         self._is_printing = True
         try:
-            renderer = self._begin_turn(state)
+            renderer = self._begin_turn(state, speaker)
             renderer.write(text)
             self._end_turn(state, renderer)
         except KeyboardInterrupt:

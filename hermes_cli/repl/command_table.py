@@ -10,6 +10,7 @@ from hermes_cli.repl.commands import (
     answers,
     context_view,
     conversations,
+    group,
     lore,
     message,
     notes,
@@ -180,6 +181,23 @@ COMMANDS: tuple[Command, ...] = (
         "List the personas, or start a new conversation with one.",
         settings.persona,
         choices=lambda state: state.host.persona_names(),
+    ),
+    Command(
+        "talk",
+        "[NAME]",
+        "Let a character speak without a message of yours; by default, the one whose turn it is.",
+        group.talk,
+        choices=group.member_choices,
+    ),
+    Command(
+        "group",
+        "[add NAME|remove NAME]",
+        "List the characters of this conversation; add one, or remove one.",
+        group.group,
+        choices=lambda _state: {
+            group.ADD: "NAME adds a persona to the conversation",
+            group.REMOVE: "NAME removes a character",
+        },
     ),
     Command(
         "user",

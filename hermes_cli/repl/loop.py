@@ -12,7 +12,6 @@ from dataclasses import replace
 from types import FrameType
 
 from hermes_cli.chat.input_text import check_text, message_text
-from hermes_cli.engines.base import FinishReason
 from hermes_cli.errors import HermesError, ReaderGone, ResourcesExhausted, as_hermes_error
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -143,13 +142,11 @@ class Loop:
         names = [attachment.name for attachment in attached]
         message = message_text(attached, text)
         state.session.recorder.question = text
-        answered = False
+        before = state.session.tree.cursor
         try:
             state.answer(lambda cancel: state.session.send(message, cancel, files=names))
-            last = state.session.last
-            answered = last is not None and last.finish_reason is not FinishReason.CANCELLED
         finally:
-            if self._interactive and not self._printer.has_text and not answered:
+            if self._interactive and state.session.tree.cursor == before:
                 state.suggest(text)
                 state.attached = attached
 

@@ -203,7 +203,7 @@ class PromptReader:
         loading = state.loading
         facts = Facts(
             model=sanitize_line(state.host.model_line()),
-            persona=sanitize_line(state.persona.name),
+            persona=sanitize_line(state.session.prompt_settings.macros.group or state.persona.name),
             loading=_loading_text(state) if loading else "",
             failed="no model; /model NAME loads one" if loading and loading.failure else "",
             used=state.context_used(),

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from hermes_cli.chat.input_text import Attachment
-from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk
 from hermes_cli.errors import HermesError, UsageError, as_hermes_error
-from hermes_cli.messages import Opening
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
@@ -53,8 +52,8 @@ class Host(Protocol):
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""
 
-    def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
-        """Return the opening, the prompt settings and the deadline of the first turn with the persona."""
+    def open_member(self, persona: Persona) -> tuple[Member, Deadline]:
+        """Return the persona as the only member of a new conversation, and the deadline of its first turn."""
 
     def users(self) -> Mapping[str, UserPersona]:
         """Return the user personas of the config file by key."""
@@ -114,7 +113,6 @@ class ReplState:
 
     terminal: Terminal
     session: Session
-    persona: Persona
     persona_from: str
     host: Host
     printer: "AnswerPrinter"
@@ -131,13 +129,20 @@ class ReplState:
     exit_code: int = 0
     _counted: tuple[tuple[object, ...], int | None] | None = None
 
+    @property
+    def persona(self) -> Persona:
+        """The persona of the first character, whose options apply."""
+        return self.session.members[0].persona
+
     def greet(self) -> None:
         """Print the persona's greeting, if it has one."""
         self.printer.greet(self)
 
     def answer(self, start: StartAnswer, prefix: str = "") -> None:
-        """Print an answer while it is generated, after the text `prefix`."""
+        """Print an answer while it is generated, after the text `prefix`, and those of other characters."""
         self.printer.answer(self, start, prefix)
+        while self.session.waiting:
+            self.printer.answer(self, lambda cancel: self.session.talk(self.session.waiting[0], cancel))
 
     def print_last_turns(self, count: int) -> None:
         """Print the last `count` visible turns, if the user is at a terminal."""

@@ -156,7 +156,8 @@ def content_hash(conversation: StoredConversation, messages: Sequence[Node]) -> 
     numbers = {message.id: number for number, message in enumerate(messages)}
     for message in messages:
         parent = None if message.parent is None else numbers[message.parent]
-        digest.update(json.dumps([parent, message.role, message.text]).encode())
+        speaker = [message.speaker] if message.speaker else []
+        digest.update(json.dumps([parent, message.role, message.text, *speaker]).encode())
     return digest.hexdigest()
 
 
@@ -185,7 +186,8 @@ def insert_conversation(
         row = (number, parent, message.role, message.text, state, message.created or now)
         ids[message.id] = int(
             database.execute(
-                ADD_MESSAGE, (*row, *generation_row(message.generation), message.is_hidden)
+                ADD_MESSAGE,
+                (*row, *generation_row(message.generation), message.is_hidden, message.speaker),
             ).lastrowid
             or 0
         )

@@ -11,12 +11,28 @@ LAST_TIME: Final = 253_370_764_800.0
 
 
 @dataclass(frozen=True, slots=True)
+class SavedMember:
+    """A further character of a conversation: its persona's key, its name, and its opening.
+
+    `examples` are pairs of a role and a text. `character_at` is that of the opening.
+    """
+
+    persona: str
+    name: str
+    system: str | None = None
+    examples: tuple[tuple[str, str], ...] = ()
+    character_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class SavedSettings:
     """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
     path up to and including that message. `lore_off` has the titles of the lore entries that are off.
-    `character_at` is that of the opening. `about_user` is the user's description.
+    `character_at` is that of the opening. `about_user` is the user's description. If several characters
+    answer, `character` is the name of the first, whose persona and opening are those of the conversation, and
+    `others` are the further ones.
     """
 
     user: str = ""
@@ -27,6 +43,8 @@ class SavedSettings:
     lore_off: tuple[str, ...] = ()
     character_at: int = 0
     about_user: str = ""
+    character: str = ""
+    others: tuple[SavedMember, ...] = ()
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""
@@ -53,6 +71,17 @@ class StoredConversation:
     count: int = 0
     model: str = ""
     setting: SavedSettings = field(default_factory=SavedSettings)
+
+    @property
+    def persona_keys(self) -> list[str]:
+        """The keys of the personas of all its characters."""
+        return [self.persona, *(other.persona for other in self.setting.others)]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all its characters. That of the first defaults to the key of its persona."""
+        first = self.setting.character or self.persona
+        return [first, *(other.name for other in self.setting.others)]
 
 
 @dataclass(frozen=True, slots=True)

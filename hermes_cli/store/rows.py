@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.database import RESCUE
-from hermes_cli.store.records import LAST_TIME, SavedSettings, SearchHit, StoredConversation
+from hermes_cli.store.records import LAST_TIME, SavedMember, SavedSettings, SearchHit, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.json_parser import JsonLimits, parse_text
 from hermes_cli.untrusted.source import Source
@@ -47,7 +47,9 @@ MESSAGE_COLUMNS: Final = {
     "decode_s": _SECONDS,
     "vocabulary": _TEXT,
     "token_ids": _BLOB,
+    "is_named": _INTEGER,
     "is_hidden": _INTEGER,
+    "speaker": _TEXT,
 }
 MESSAGE: Final = ", ".join(MESSAGE_COLUMNS)
 CONVERSATION_COLUMNS: Final = {
@@ -80,9 +82,10 @@ _HIT_COLUMNS: Final = {
     "created": _SECONDS,
     "model": _TEXT,
 }
-ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 17})"  # noqa: S608 - only constants
-"""Inserts a message. Values: conversation, parent, role, text, state, created, generation_row, is_hidden."""
-GENERATION_COLUMNS: Final = tuple(MESSAGE_COLUMNS)[7:-1]
+ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 19})"  # noqa: S608 - only constants
+"""Inserts a message. Values: conversation, parent, role, text, state, created, generation_row, is_hidden,
+speaker."""
+GENERATION_COLUMNS: Final = tuple(MESSAGE_COLUMNS)[7:-2]
 """The columns of generation_row."""
 _LIMITS: Final = JsonLimits(size=sys.maxsize)
 
@@ -108,6 +111,7 @@ def generation_row(record: GenerationRecord) -> tuple[Any, ...]:
         record.decode_s,
         record.turn_ids.vocabulary if record.turn_ids else "",
         ids.tobytes(),
+        record.turn_ids is not None and record.turn_ids.is_named,
     )
 
 
@@ -154,16 +158,17 @@ def _check_kinds(row: tuple[Any, ...], columns: Mapping[str, _Kind]) -> None:
 def _message(row: tuple[Any, ...]) -> Node:
     number, _conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, *rest = rest
-    prefill_s, decode_s, vocabulary, token_ids, is_hidden = rest
+    prefill_s, decode_s, vocabulary, token_ids, is_named, is_hidden, speaker = rest
     ids = array.array("I", token_ids)
     if sys.byteorder == "big":
         ids.byteswap()
-    turn_ids = TurnIds(vocabulary, tuple(ids)) if vocabulary else None
+    turn_ids = TurnIds(vocabulary, tuple(ids), bool(is_named)) if vocabulary else None
     loaded_options = _json("options", options).table().value
     record = GenerationRecord(
         model, precision, loaded_options, prompt, completion, cached, prefill_s, decode_s, turn_ids
     )
-    return Node(number, parent, Role(role), text, MessageState(state), created, record, bool(is_hidden))
+    hidden = bool(is_hidden)
+    return Node(number, parent, Role(role), text, MessageState(state), created, record, hidden, speaker)
 
 
 def _conversation(row: tuple[Any, ...]) -> StoredConversation:
@@ -208,7 +213,16 @@ def _settings(table: Value) -> SavedSettings:
         table.get("lore_off").texts(),
         table.get("character_at").integer(),
         table.get("about_user").text(),
+        table.get("character").text(),
+        tuple(map(_member, table.get("others").items())),
     )
+
+
+def _member(value: Value) -> SavedMember:
+    examples = tuple((role.one_of(Role).value, text.text()) for role, text in _pairs(value.get("examples")))
+    system = None if value.get("system").value is None else value.get("system").text()
+    at = value.get("character_at").integer()
+    return SavedMember(value.get("persona").text(), value.get("name").text(), system, examples, at)
 
 
 def _hit(row: tuple[Any, ...]) -> SearchHit:

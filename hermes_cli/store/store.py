@@ -107,7 +107,7 @@ class Store(Imports):
         with transaction(self._connection, self.file) as database:
             if parent is not None:
                 self._require(database, conversation, parent)
-            values = (*row, *generation_row(made or GenerationRecord()), is_hidden)
+            values = (*row, *generation_row(made or GenerationRecord()), is_hidden, message.speaker)
             cursor = database.execute(ADD_MESSAGE, values)
             number = int(cursor.lastrowid or 0)
             database.execute(

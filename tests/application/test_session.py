@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -10,7 +9,7 @@ from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation
+from hermes_cli.application.session import open_members
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
@@ -39,12 +38,10 @@ def runtime(home: Env) -> Runtime:
 @pytest.fixture
 def session(runtime: Runtime, open_store: OpenStore) -> Session:
     """A session with a persona, without flags."""
-    opening, prompt_settings = open_conversation(
-        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions(), Deadline()
+    members = open_members(
+        runtime, Flags(), [runtime.persona("edward-elric")], GenerationOptions(), Deadline()
     )
-    return Session(
-        ScriptedEngine(["One.", "Two."]), opening, LayeredOptions(), Recorder(open_store()), prompt_settings
-    )
+    return Session(ScriptedEngine(["One.", "Two."]), members, LayeredOptions(), Recorder(open_store()))
 
 
 def cacheable(session: Session) -> list[str]:
@@ -65,8 +62,8 @@ def test_a_personas_own_prompt_is_cacheable(session: Session) -> None:
 def test_no_prompt_is_cacheable_with_system_or_no_log(runtime: Runtime, flags: Flags) -> None:
     """The flags are --system and --no-log."""
     persona = runtime.persona("edward-elric")
-    opening, prompt_settings = open_conversation(runtime, flags, persona, GenerationOptions(), Deadline())
-    assert not cacheable(Session(ScriptedEngine([]), opening, LayeredOptions(), None, prompt_settings))
+    members = open_members(runtime, flags, [persona], GenerationOptions(), Deadline())
+    assert not cacheable(Session(ScriptedEngine([]), members, LayeredOptions()))
 
 
 def test_a_changed_prompt_is_not_cacheable(session: Session) -> None:
@@ -80,7 +77,7 @@ def test_a_changed_prompt_is_not_cacheable(session: Session) -> None:
 def test_a_prompt_with_lore_is_not_cacheable(session: Session) -> None:
     """The lorebook inserts an entry into the system prompt."""
     book = Lorebook((LoreEntry("A secret.", (), constant=True),))
-    session.set_prompt_settings(replace(session.prompt_settings, books=(book,)))
+    session.change_settings(books=(book,))
     (system,) = (m for m in session.assembled(QUESTION).messages if "A secret." in m.text)
     assert not system.cacheable
 
@@ -88,11 +85,11 @@ def test_a_prompt_with_lore_is_not_cacheable(session: Session) -> None:
 def test_no_prompt_is_cacheable_after_nolog(runtime: Runtime, session: Session) -> None:
     """Nor is the prompt of a new conversation with another persona."""
     host = ReplHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
-    assert host.open_with_persona(runtime.persona("gourmet-cook"))[0].cacheable
+    assert host.open_member(runtime.persona("gourmet-cook"))[0].opening.cacheable
     host.stop_saving()
     session.stop_saving()
     assert not cacheable(session)
-    session.restart(*host.open_with_persona(runtime.persona("gourmet-cook")))
+    session.restart([host.open_member(runtime.persona("gourmet-cook"))[0]])
     assert not cacheable(session)
 
 
@@ -106,10 +103,10 @@ def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     list(session.send("hi", Cancel()))
     store = session.recorder.store
     assert store is not None
-    opening, prompt_settings = open_conversation(
-        runtime, Flags(), runtime.persona("edward-elric"), GenerationOptions(), Deadline()
+    members = open_members(
+        runtime, Flags(), [runtime.persona("edward-elric")], GenerationOptions(), Deadline()
     )
-    continued = Session(ScriptedEngine([]), opening, LayeredOptions(), Recorder(store), prompt_settings)
+    continued = Session(ScriptedEngine([]), members, LayeredOptions(), Recorder(store))
     store.locks.release()
     saved_conversations.resume(continued, store.conversations()[0])
     assert bool(cacheable(continued)) is (system is None)

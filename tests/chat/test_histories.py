@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.chat import saved_conversations
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, PromptToken, Timings, Usage
@@ -113,7 +114,9 @@ class History:
         self.engine, self.store = UnreliableEngine(), store
         self.failures: list[StoreError] = []
         recorder = Recorder(store, self.failures.append)
-        self.session = Session(self.engine, opening_named(opening), LayeredOptions(), recorder)
+        self.session = Session(
+            self.engine, [Member(opening=opening_named(opening))], LayeredOptions(), recorder
+        )
         self.sent = count(1)
 
     def move(self, name: str, outcome: str, number: int) -> None:

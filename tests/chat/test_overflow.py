@@ -2,6 +2,7 @@
 
 import pytest
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -28,7 +29,9 @@ def hints(
     engine = ScriptedEngine(["A" * 50] * turns, WINDOW)
     engine.max_context_size = longest
     settings = PromptSettings(overflow=overflow)
-    session = Session(engine, Opening(system or None), LayeredOptions(), prompt_settings=settings)
+    session = Session(
+        engine, [Member(opening=Opening(system or None), prompt_settings=settings)], LayeredOptions()
+    )
     for _ in range(turns):
         list(session.send("Q" * 20, Cancel()))
     with pytest.raises(ContextOverflow) as caught:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.chat import saved_conversations
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -34,7 +35,10 @@ def new_session(store: Store, *turns: ScriptedTurn | str, greetings: tuple[str, 
     """Return a session that is recorded in the store."""
     engine = ScriptedEngine(turns, 400)
     return Session(
-        engine, Opening.behind((SYSTEM,), greetings), LayeredOptions(GenerationOptions()), Recorder(store)
+        engine,
+        [Member(opening=Opening.behind((SYSTEM,), greetings))],
+        LayeredOptions(GenerationOptions()),
+        Recorder(store),
     )
 
 
@@ -104,7 +108,7 @@ def test_a_session_without_a_turn_stores_no_conversation(store: Store) -> None:
     """A session without a turn keeps no conversation, also after `clear` and `restart`."""
     session = new_session(store, "Hello")
     session.clear()
-    session.restart(Opening.behind((SYSTEM,)))
+    session.restart([Member(opening=Opening.behind((SYSTEM,)))])
     assert store.conversations() == []
 
 

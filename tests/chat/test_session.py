@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
@@ -24,6 +25,7 @@ from hermes_cli.untrusted.deadline import Deadline
 from tests.database import OpenStore
 
 SYSTEM = Opening("Be brief.")
+ALONE = Member(opening=SYSTEM)
 
 
 def new_session(
@@ -31,7 +33,7 @@ def new_session(
 ) -> Session:
     """Return a session with a script."""
     engine = ScriptedEngine(turns, context_size)
-    return Session(engine, SYSTEM, LayeredOptions(options or GenerationOptions()))
+    return Session(engine, [ALONE], LayeredOptions(options or GenerationOptions()))
 
 
 def send(session: Session, text: str, prefill: str = "") -> str:
@@ -170,7 +172,7 @@ def kept_session(open_store: OpenStore) -> KeptSession:
 
     def make(*turns: ScriptedTurn | str) -> tuple[Session, Store, PromptRecorder]:
         store, engine = open_store(), PromptRecorder(turns)
-        return Session(engine, SYSTEM, LayeredOptions(), Recorder(store)), store, engine
+        return Session(engine, [ALONE], LayeredOptions(), Recorder(store)), store, engine
 
     return make
 
@@ -270,10 +272,10 @@ def test_only_an_answer_can_be_continued(kept_session: KeptSession) -> None:
     session, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
-    session.restart(replace(SYSTEM, greetings=("Welcome!",)))
+    session.restart([Member(opening=replace(SYSTEM, greetings=("Welcome!",)))])
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
-    session.restart(SYSTEM)
+    session.restart([ALONE])
     session.tree.append(Message(Role.USER, "unanswered"))
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
@@ -284,10 +286,8 @@ def test_the_first_turn_shares_the_deadline_of_the_opening() -> None:
     books = (Lorebook((LoreEntry("The dragon sleeps.", ("dragon",)),)),)
     session = Session(
         ScriptedEngine(["A", "B"]),
-        SYSTEM,
+        [Member(opening=SYSTEM, prompt_settings=PromptSettings(books=books))],
         LayeredOptions(),
-        None,
-        PromptSettings(books=books),
         deadline=Deadline(-1),
     )
     list(session.send("dragon", Cancel()))
@@ -312,7 +312,7 @@ class PrefillRecorder(ScriptedEngine):
 def test_the_next_prompt_is_prefilled_up_to_the_users_turn() -> None:
     """The system prompt and the turns are prefilled, and the next answer evaluates only the user's turn."""
     engine = PrefillRecorder(["One.", "Two."])
-    session = Session(BackgroundEngine.around(engine), SYSTEM, LayeredOptions())
+    session = Session(BackgroundEngine.around(engine), [ALONE], LayeredOptions())
     for text in ("1?", "2?"):
         session.prefill_ahead()
         assert session.engine._prefilling is not None  # type: ignore[attr-defined]
@@ -329,7 +329,9 @@ def test_a_note_after_the_users_turn_is_not_prefilled() -> None:
     """Messages after the user's next turn depend on it, so they are left out."""
     engine = PrefillRecorder(["One."])
     settings = PromptSettings(post_history="Stay in character.", note=Note("It rains.", 1))
-    session = Session(BackgroundEngine.around(engine), SYSTEM, LayeredOptions(), None, settings)
+    session = Session(
+        BackgroundEngine.around(engine), [Member(opening=SYSTEM, prompt_settings=settings)], LayeredOptions()
+    )
     session.prefill_ahead()
     session.engine.close()
     assert engine.prefilled == [["Be brief.", "It rains."]]
@@ -338,7 +340,7 @@ def test_a_note_after_the_users_turn_is_not_prefilled() -> None:
 def test_an_engine_without_a_thread_is_not_prefilled() -> None:
     """In a pipe, the engine is used directly, and `prefill_ahead` does nothing."""
     engine = PrefillRecorder(["One."])
-    Session(engine, SYSTEM, LayeredOptions()).prefill_ahead()
+    Session(engine, [ALONE], LayeredOptions()).prefill_ahead()
     assert engine.prefilled == []
 
 
@@ -346,7 +348,9 @@ def character_session(*answers: str) -> Session:
     """Return a session with a character, in which the user's turns have macros."""
     macros = Macros("Ed", "Ann", 7)
     settings = PromptSettings(macros, fills_turns=True)
-    return Session(ScriptedEngine(answers, 2000), SYSTEM, LayeredOptions(), None, settings)
+    return Session(
+        ScriptedEngine(answers, 2000), [Member(opening=SYSTEM, prompt_settings=settings)], LayeredOptions()
+    )
 
 
 def test_macros_in_the_users_turn_are_filled_in_once() -> None:
@@ -385,7 +389,7 @@ def test_the_idle_duration_is_the_time_between_the_users_turns() -> None:
     """`{{idle_duration}}` in a lore entry is the time since the user's previous turn."""
     book = Lorebook((LoreEntry("{{idle_duration}}", ("now",)),))
     session = character_session()
-    session.set_prompt_settings(replace(session.prompt_settings, books=(book,)))
+    session.change_settings(books=(book,))
     session.tree.append(Message(Role.USER, "then"), created=1000.0)
     session.tree.append(Message(Role.USER, "now"), created=1000.0 + 3 * 86_400)
     assert [active.text for active in session.assembled().active] == ["3 days"]
@@ -405,7 +409,11 @@ def test_a_draft_continues_an_open_turn_of_the_user() -> None:
     """Nothing is kept. What follows the user's last turn in a prompt is left out, and {{char}} ends it."""
     engine = RecordingEngine(["One.", "Mine.\nEd: his"], 400)
     settings = PromptSettings(Macros("Ed", "Ann"), post_history="Be Ed.", note=Note("Rain.", 0))
-    session = Session(engine, SYSTEM, LayeredOptions(GenerationOptions(stop=("#",))), None, settings)
+    session = Session(
+        engine,
+        [Member(opening=SYSTEM, prompt_settings=settings)],
+        LayeredOptions(GenerationOptions(stop=("#",))),
+    )
     send(session, "1?")
     before = turns_of(session), len(session.tree), session.last
     assert "".join(chunk.text for chunk in session.draft_turn(Cancel())) == "Mine."
@@ -437,7 +445,7 @@ def test_a_fork_keeps_the_place_of_a_summary() -> None:
     send(session, "One")
     list(session.regenerate(Cancel()))
     send(session, "Two")
-    turns = session.conversation.messages[session.root :]
+    turns = session.turns
     session.set_summaries((Summary(turns[:2], "They met.", session.tree.path[1].id),))
     session.fork("copy")
     (summary,) = session.summaries

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.engines.tokenizer_json import read_vocabulary
@@ -185,7 +186,9 @@ def test_a_full_gpu_is_reported(gpu: torch.device) -> None:
 def test_the_answer_is_kept_if_memory_runs_out(loaded: Loaded) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     loaded.engine._decoder.clear()  # type: ignore[union-attr]  # captured steps do not run the hook
-    session = Session(loaded.engine, Opening.behind(CONVERSATION.messages[:1]), LayeredOptions(GREEDY))
+    session = Session(
+        loaded.engine, [Member(opening=Opening.behind(CONVERSATION.messages[:1]))], LayeredOptions(GREEDY)
+    )
     chunks = session.send("Good evening!", Cancel())
     text = next(chunk.text for chunk in chunks if chunk.text)
 

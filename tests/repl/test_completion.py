@@ -16,11 +16,11 @@ from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Opening
 from hermes_cli.options import FIELDS, LayeredOptions
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -36,16 +36,15 @@ Complete = Callable[[str], list[Completion]]
 def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Complete:
     """Return a function that completes a line, in a store with one conversation for each turn."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    session = Session(ScriptedEngine(["x"] * len(turns)), Opening(), LayeredOptions(), recorder)
+    runtime = Runtime(terminal, env)
+    members = [Member(runtime.persona(None))]
+    session = Session(ScriptedEngine(["x"] * len(turns)), members, LayeredOptions(), recorder)
     for turn in turns:
         session.clear()
         list(session.send(turn, Cancel()))
-    runtime = Runtime(terminal, env)
     host = ReplHost(runtime, Flags(), cast("ModelChoice", None))
     printer = AnswerPrinter(interactive=False)
-    command_completer = CommandCompleter(
-        ReplState(terminal, session, runtime.persona(None), "", host, printer)
-    )
+    command_completer = CommandCompleter(ReplState(terminal, session, "", host, printer))
     return lambda line: list(command_completer.get_completions(Document(line), CompleteEvent()))
 
 

@@ -21,12 +21,13 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import Attachment
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import Interrupted
-from hermes_cli.messages import Message, Opening
+from hermes_cli.messages import Message
 from hermes_cli.models.selection import Selection
 from hermes_cli.options import LayeredOptions
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -69,9 +70,11 @@ class User:
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
         host = ReplHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
-        self.session = Session(ScriptedEngine(["A1", "A2", "A3"]), Opening(), LayeredOptions())
+        self.session = Session(
+            ScriptedEngine(["A1", "A2", "A3"]), [Member(runtime.persona(None))], LayeredOptions()
+        )
         self.printer = AnswerPrinter(interactive=True)
-        self.state = ReplState(terminal, self.session, runtime.persona(None), "", host, self.printer)
+        self.state = ReplState(terminal, self.session, "", host, self.printer)
         self.history = runtime.paths.history
         typed = TypedLines(self.history, lambda: not host.is_saving_disabled, terminal.notice)
         self.state.history = typed
@@ -389,7 +392,7 @@ def test_the_prompt_is_prefilled_unless_the_setting_is_off(
     user = User({**home, "OPENHERMES_PREFILL_AHEAD": setting}, keys)
     engine = CountingEngine([])
     user.session.engine = BackgroundEngine.around(engine)
-    user.session.opening = Opening("Be brief.")
+    user.session.set_system("Be brief.")
     for _ in range(2):
         user.press_when(lambda: engine.prefills == prefilled, "/help\r")
         assert user.reader.read() == Line("/help")

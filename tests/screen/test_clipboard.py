@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import UsageError
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Message, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -42,13 +43,13 @@ class Screen:
 
 def state(screen: Screen, *texts: str) -> ReplState:
     """Return a conversation with these answers."""
-    session = Session(ScriptedEngine([]), Opening(), LayeredOptions())
+    persona = Persona("A", "", Path("a.toml"))
+    session = Session(ScriptedEngine([]), [Member(persona)], LayeredOptions())
     for text in texts:
         session.tree.append(Message(Role.USER, "?"))
         session.tree.append(Message(Role.ASSISTANT, text))
     printer = AnswerPrinter(interactive=False)
-    persona = Persona("A", "", Path("a.toml"))
-    return ReplState(screen.terminal, session, persona, "", cast("Host", None), printer)
+    return ReplState(screen.terminal, session, "", cast("Host", None), printer)
 
 
 def test_the_text_is_sent_as_one_osc_52_sequence() -> None:

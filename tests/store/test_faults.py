@@ -13,12 +13,13 @@ from typing import cast
 
 import pytest
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl import state as repl
@@ -83,7 +84,7 @@ def test_a_conversation_that_cannot_be_locked_is_reported_and_not_kept(
     (tmp_path / "claims").write_text("in the way")
     store, errors = open_store(tmp_path / "conversations.db"), list[StoreError]()
     session = Session(
-        ScriptedEngine(["A"]), Opening(), LayeredOptions(GenerationOptions()), Recorder(store, errors.append)
+        ScriptedEngine(["A"]), [Member()], LayeredOptions(GenerationOptions()), Recorder(store, errors.append)
     )
     assert "".join(chunk.text for chunk in session.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in errors], store.conversations()) == ([75], [])
@@ -109,7 +110,7 @@ def test_a_full_disk_is_reported_once_and_loses_no_question(
     questions = list[str]()
     session = Session(
         ScriptedEngine(["word " * 200] * 30, 100_000),
-        Opening(),
+        [Member()],
         LayeredOptions(GenerationOptions()),
         Recorder(store, errors.append),
     )
@@ -158,7 +159,12 @@ def test_the_position_of_a_swipe_is_shown_if_the_store_fails(tmp_path: Path, ope
     """If the store fails after an answer, its position among the swipes is still shown."""
     store, stderr = open_store(tmp_path / "conversations.db"), io.StringIO()
     terminal = Terminal(io.BytesIO(), io.BytesIO(), stderr, False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
-    session = Session(ScriptedEngine(["A", "B"]), Opening(), LayeredOptions(), Recorder(store))
+    session = Session(
+        ScriptedEngine(["A", "B"]),
+        [Member(Persona("A", "", Path("a.toml")))],
+        LayeredOptions(),
+        Recorder(store),
+    )
     list(session.send("1", Cancel()))
 
     class Printer(AnswerPrinter):
@@ -167,6 +173,6 @@ def test_the_position_of_a_swipe_is_shown_if_the_store_fails(tmp_path: Path, ope
             store.close()  # all later reads fail
 
     host, printer = cast("Host", None), Printer(interactive=False)
-    state = repl.ReplState(terminal, session, Persona("A", "", Path("a.toml")), "", host, printer)
+    state = repl.ReplState(terminal, session, "", host, printer)
     tree.again(state, "")
     assert stderr.getvalue() == "(2 of 2)\n"

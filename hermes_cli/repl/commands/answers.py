@@ -24,8 +24,7 @@ def copy(state: ReplState, argument: str) -> None:
 
 def _answers(state: ReplState) -> list[str]:
     """Return the character's messages, including the greeting but not the example messages."""
-    messages = state.session.conversation.messages[state.session.root :]
-    return [message.text for message in messages if message.role is Role.ASSISTANT]
+    return [turn.text for turn in state.session.turns if turn.role is Role.ASSISTANT]
 
 
 def _last_code(answer: str) -> str:

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from hermes_cli.chat import saved_conversations
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.errors import UsageError
+from hermes_cli.messages import Opening
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.commands import settings
 from hermes_cli.repl.state import ReplState
@@ -62,17 +65,12 @@ def resume(state: ReplState, argument: str) -> None:
         found = _to_resume(state, argument)
     except UsageError as error:
         raise UsageError(error.message, error.hint if state.store.file else UNSAVED) from None
-    persona = _persona_of(state, found.persona)
-    prompt_settings = (
-        state.host.open_with_persona(persona)[1]
-        if persona
-        else PromptSettings(overflow=state.session.prompt_settings.overflow)
-    )
-    options = state.host.options_for(persona) if persona else None
-    saved_conversations.resume(state.session, found, prompt_settings)
-    state.session.recorder.persona = found.persona
-    if persona is not None and options is not None:
-        state.persona, state.persona_from = persona, "/resume"
+    members, options = _members_of(state, found), None
+    if members[0].persona.key == found.persona:
+        options = state.host.options_for(members[0].persona)
+    saved_conversations.resume(state.session, found, members)
+    state.persona_from = "/resume"
+    if options is not None:
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
     state.notice(f"Continuing conversation {found.id}, '{sanitize_line(found.title)}'.")
     state.print_last_turns(2)
@@ -86,6 +84,20 @@ def _to_resume(state: ReplState, name: str) -> StoredConversation:
         if conversation.id != state.session.recorder.conversation:
             return conversation
     raise UsageError("there is no other conversation")
+
+
+def _members_of(state: ReplState, found: StoredConversation) -> list[Member]:
+    """Return the characters of a conversation. One without a persona in the list keeps its name."""
+    settings = PromptSettings(overflow=state.session.prompt_settings.overflow)
+    members = list[Member]()
+    for key, name in zip(found.persona_keys, found.names, strict=True):
+        if persona := _persona_of(state, key):
+            members.append(state.host.open_member(persona)[0])
+        else:
+            unknown = Persona(name, "", Path(f"{key}.toml")) if name else state.persona
+            named = replace(settings, macros=replace(settings.macros, char=name))
+            members.append(Member(unknown, Opening(), named))
+    return members
 
 
 def _persona_of(state: ReplState, name: str) -> Persona | None:

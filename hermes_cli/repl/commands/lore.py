@@ -1,7 +1,6 @@
 """`/lore`: shows the active lore entries, adds an entry, or switches one off and on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.chat.lore_scan import ALWAYS
@@ -42,13 +41,16 @@ def _add(state: ReplState, text: str) -> None:
             "an entry has keys and a text", "/lore add dragon, wyrm: Dragons have been gone for a century."
         )
     entry, session = LoreEntry(content.strip(), words), state.session
+    member = session.member
     if state.host.is_saving_disabled:
-        books = (*session.prompt_settings.books, Lorebook((entry,)))
+        books = (*member.prompt_settings.books, Lorebook((entry,)))
         where = "for this run only"
     else:
-        where = f"in {state.host.add_lore(state.persona, entry)}"
-        books = state.host.open_with_persona(state.persona)[1].books
-    session.set_prompt_settings(replace(session.prompt_settings, books=books))
+        where = f"in {state.host.add_lore(member.persona, entry)}"
+        books = state.host.open_member(member.persona)[0].prompt_settings.books
+    session.set_members(
+        [other.with_settings(books=books) if other is member else other for other in session.members]
+    )
     state.notice(f"Added the entry {where}. It becomes active when {' or '.join(words)} occurs.")
 
 
@@ -66,7 +68,7 @@ def _switch(state: ReplState, name: str, *, is_on: bool) -> None:
         near = suggestion(name, known)
         raise UsageError(f"'{name}' is not the name of {what}{near}", "/lore shows the entries by name")
     lore_off = settings.lore_off - found if is_on else settings.lore_off | found
-    session.set_prompt_settings(replace(settings, lore_off=lore_off))
+    session.change_settings(lore_off=lore_off)
     title = sanitize_line(min(found))
     effect = "is on again" if is_on else f"is off in this conversation; /lore on {title} switches it on"
     state.notice(f"The entry {title} {effect}.")
@@ -79,7 +81,7 @@ def _show(state: ReplState) -> None:
         state.notice("There is no lore; /lore add KEYS: TEXT adds an entry.")
         return
     prompt = session.assembled()
-    turns = session.conversation.messages[session.root :]
+    turns = session.turns
     numbers = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
     since = [f"since your turn {number}" for number in numbers]
     rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
@@ -92,7 +94,7 @@ def _show(state: ReplState) -> None:
         f"{active} of {pluralize(count, 'entry', 'entries')} in {pluralize(books, 'book')}: "
         f"{pluralize(cost, 'token')}."
     )
-    for key, why in session.lore_problems().items():
+    for key, why in session.prompts.lore_problems().items():
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 

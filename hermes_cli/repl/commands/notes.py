@@ -22,14 +22,14 @@ def note(state: ReplState, argument: str) -> None:
         return
     if argument == "-":
         had_note = session.prompt_settings.note is not None
-        session.set_prompt_settings(replace(session.prompt_settings, note=None))
+        session.change_settings(note=None)
         state.notice("Removed the note." if had_note else "There is no note.")
         return
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     added = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
     added = replace(added, text=session.filled(added.text))
-    session.set_prompt_settings(replace(session.prompt_settings, note=added))
+    session.change_settings(note=added)
     where = f"{pluralize(added.depth, 'turn')} from the end of" if added.depth else "after your last turn in"
     state.notice(f"The note is inserted {where} every prompt; /note - removes it.")
 
@@ -40,7 +40,7 @@ EDIT = "edit"
 def summary(state: ReplState, argument: str) -> None:
     """Show, change or remove the model's summary of the oldest turns (`/summary`)."""
     session = state.session
-    found = session.summary_of(session.conversation.messages[session.root :])
+    found = session.prompts.summary_of(session.turns)
     if found is None:
         raise UsageError(
             "there is no summary here",
@@ -60,7 +60,7 @@ def summary(state: ReplState, argument: str) -> None:
 
 def _change(state: ReplState, text: str) -> None:
     session = state.session
-    found = session.summary_of(session.conversation.messages[session.root :])
+    found = session.prompts.summary_of(session.turns)
     session.set_summaries(
         tuple(replace(summary, text=text) if summary is found else summary for summary in session.summaries)
     )

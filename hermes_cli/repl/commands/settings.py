@@ -5,7 +5,7 @@ Every command takes the state and its argument as a string, and raises HermesErr
 
 from hermes_cli import options
 from hermes_cli.errors import ContextOverflow, UsageError
-from hermes_cli.messages import Message, Role
+from hermes_cli.messages import Role
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
@@ -44,11 +44,10 @@ def persona(state: ReplState, argument: str) -> None:
         state.show_rows([(_marked(name, state.persona.key), text) for name, text in rows.items()])
         return
     chosen = state.host.find_persona(argument)
-    opening, prompt_settings, deadline = state.host.open_with_persona(chosen)
+    member, deadline = state.host.open_member(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
-    state.session.restart(opening, prompt_settings, deadline)
-    state.session.recorder.persona = chosen.key
-    state.persona, state.persona_from = chosen, "/persona"
+    state.session.restart([member], deadline)
+    state.persona_from = "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
     if chosen.context not in {None, state.session.engine.context_size}:
         state.notice(
@@ -139,6 +138,7 @@ def show(state: ReplState, argument: str) -> None:
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
+        **({"characters": session.prompt_settings.macros.group} if len(session.members) > 1 else {}),
         "context": f"{used:,} of {session.engine.context_size:,} tokens, {turns}",
     }
     state.show_rows(list(rows.items()))
@@ -147,12 +147,10 @@ def show(state: ReplState, argument: str) -> None:
 
 _CARRIAGE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"
 """Shown in a prompt, because terminals do not show the character itself."""
-EMPTY_TURN = Message(Role.USER, "")
-"""A placeholder for the user's next turn."""
 
 
 def _show_prompt(state: ReplState) -> None:
-    prompt = state.session.assembled(EMPTY_TURN)
+    prompt = state.session.next_prompt()
     if not prompt.is_counted:
         raise ContextOverflow(prompt.tokens, prompt.window)
     tokens = state.session.engine.prompt_tokens(prompt.messages)

@@ -31,7 +31,7 @@ def user(state: ReplState, argument: str) -> None:
     if argument == "-":
         raise UsageError("/user takes a name", "/user alone lists those of the config file")
     chosen = state.host.use_user(argument)
-    is_complete = switch_user(state.session, state.persona, chosen)
+    is_complete = switch_user(state.session, chosen)
     state.notice(f"You are now {sanitize_line(chosen.name)}; earlier messages keep the earlier name.")
     if not is_complete:
         state.notice("The system prompt was changed by hand, and stays as it is.")

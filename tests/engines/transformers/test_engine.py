@@ -12,6 +12,7 @@ from transformers.generation.logits_process import RepetitionPenaltyLogitsProces
 
 from benchmarks.rows.lookup_speculation import PROMPTS
 from benchmarks.rows.lookup_speculation import conversation as conversation_with
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
@@ -218,7 +219,9 @@ def test_the_loop_guard_ends_an_answer_that_repeats_a_token(
 def test_out_of_memory_in_an_answer_keeps_its_text(mistral: Any, mistral_vocabulary: Vocabulary) -> None:
     """If memory runs out in mid-answer, the session keeps the text so far and can go on."""
     engine = engine_over(mistral, mistral_vocabulary)
-    session = Session(engine, Opening.behind(CONVERSATION.messages[:1]), LayeredOptions(GREEDY))
+    session = Session(
+        engine, [Member(opening=Opening.behind(CONVERSATION.messages[:1]))], LayeredOptions(GREEDY)
+    )
     full = torch.OutOfMemoryError("CUDA out of memory.")
     text = ""
     stream = session.send("Good evening!", Cancel())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hermes_cli.chat import saved_conversations
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
@@ -27,7 +28,7 @@ class CountingSession:
         self.vocabulary = vocabulary
         self.store = Store(file)
         engine = engine_over(model, vocabulary)
-        self.session = Session(engine, OPENING, LayeredOptions(SHORT), Recorder(self.store))
+        self.session = Session(engine, [Member(opening=OPENING)], LayeredOptions(SHORT), Recorder(self.store))
         self._cached: list[int] = []
 
     def answer(self, begin: Callable[[], Any]) -> int:

@@ -11,10 +11,11 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
+from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.config import Paths
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Message, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.persona import Persona
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -257,9 +258,9 @@ def test_export_completes_the_names_of_formats() -> None:
     """There are seven formats."""
     terminal = Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False)  # noqa: FBT003 - see tests/run_hermes.py
     persona = Persona("A", "", Path("a.toml"))
-    session = Session(ScriptedEngine(["x"]), Opening(), LayeredOptions())
+    session = Session(ScriptedEngine(["x"]), [Member(persona)], LayeredOptions())
     printer = AnswerPrinter(interactive=False)
-    completer = CommandCompleter(ReplState(terminal, session, persona, "", cast("Host", None), printer))
+    completer = CommandCompleter(ReplState(terminal, session, "", cast("Host", None), printer))
 
     def completed(line: str) -> list[str]:
         return [completion.text for completion in completer.get_completions(Document(line), CompleteEvent())]

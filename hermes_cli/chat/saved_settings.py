@@ -1,0 +1,71 @@
+"""Converts the members and the summaries of a conversation to and from the settings that are stored."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hermes_cli.chat.members import Member
+from hermes_cli.chat.prompt_settings import PromptSettings, Summary
+from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.macros import USER_TEXT
+from hermes_cli.personas.persona import Note, Persona
+from hermes_cli.store.records import SavedMember, SavedSettings
+
+
+def to_saved(members: Sequence[Member], summaries: Sequence[Summary]) -> SavedSettings:
+    """Return the settings to store. Summaries of turns that are not stored are left out."""
+    first, *others = members
+    settings = first.prompt_settings
+    note = settings.note or Note("", 0)
+    stored = [(summary.through, summary.text) for summary in summaries if summary.through]
+    macros, off = settings.macros, tuple(sorted(settings.lore_off))
+    at, about_user = first.opening.character_at, macros.texts.get(USER_TEXT, "")
+    return SavedSettings(
+        macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user,
+        first.name if others else "", tuple(map(_saved_member, others)),
+    )  # fmt: skip
+
+
+def _saved_member(member: Member) -> SavedMember:
+    opening = member.opening
+    examples = tuple((message.role, message.text) for message in opening.examples)
+    return SavedMember(member.persona.key, member.name, opening.system, examples, opening.character_at)
+
+
+def from_saved(saved: SavedSettings, opening: Opening, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Return the members of a stored conversation. The first one has the stored `opening`.
+
+    `members` are those of its personas, in the same order. One that is missing has no lore. Members that the
+    conversation did not have keep their opening.
+    """
+    first, *others = members
+    restored = [_restored(saved, first, opening)]
+    for index, other in enumerate(saved.others):
+        examples = tuple(Message(Role(role), text) for role, text in other.examples)
+        member = others[index] if index < len(others) else _without_persona(other, first)
+        greetings = member.opening.greetings
+        stored = Opening(other.system, examples, greetings, character_at=other.character_at)
+        restored.append(_restored(saved, member, stored))
+    new = others[len(saved.others) :]
+    return (*restored, *(_restored(saved, member, member.opening) for member in new))
+
+
+def _without_persona(saved: SavedMember, first: Member) -> Member:
+    """Return a member whose persona was not found."""
+    settings = first.prompt_settings
+    macros = replace(settings.macros, char=saved.name, texts={})
+    kept = PromptSettings(macros, overflow=settings.overflow, names=settings.names)
+    return Member(Persona(saved.name, "", Path(f"{saved.persona}.toml")), Opening(), kept)
+
+
+def _restored(saved: SavedSettings, member: Member, opening: Opening) -> Member:
+    """Return the member with the stored settings and the stored opening."""
+    settings = member.prompt_settings
+    macros = settings.macros
+    seed = macros.seed if saved.seed is None else saved.seed
+    texts = {**macros.texts, USER_TEXT: saved.about_user} if saved.about_user else macros.texts
+    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts)
+    note = Note(saved.note, saved.note_depth) if saved.note else None
+    is_cacheable = member.opening.cacheable and opening.system == member.opening.system
+    changed = replace(settings, macros=macros, note=note, lore_off=frozenset(saved.lore_off))
+    return replace(member, opening=replace(opening, cacheable=is_cacheable), prompt_settings=changed)

@@ -1,0 +1,118 @@
+"""Builds the prompts of a session, and summarizes or reports what does not fit."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hermes_cli.chat.members import Member
+from hermes_cli.chat.overflow import left_out_remarks, overflow_error
+from hermes_cli.chat.prompt import PartKind, Prompt
+from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.prompt_settings import Overflow, Summary
+from hermes_cli.chat.summarize import summarize
+from hermes_cli.chat.turn_macros import idle_seconds, report_unknown
+from hermes_cli.engines.base import Cancel
+from hermes_cli.messages import Message
+from hermes_cli.tree import Tree
+from hermes_cli.untrusted.deadline import Deadline
+
+if TYPE_CHECKING:
+    from hermes_cli.chat.session import Session
+
+
+class SessionPrompt:
+    """The prompts of a session. `files` are the names of the files in the last turn, for a hint."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.files: tuple[str, ...] = ()
+        self._builders = dict[int, tuple[tuple[object, ...], PromptBuilder]]()
+        self._reported: tuple[Tree, set[PartKind]] = session.tree, set()
+
+    def assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline | None = None) -> Prompt:
+        """Return the prompt for the answer of a member. It may exceed the context window."""
+        deadline = deadline or self._session.next_deadline()
+        return self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
+
+    def _builder(self, speaker: int, summary: Summary | None, deadline: Deadline) -> PromptBuilder:
+        session, member = self._session, self._session.members[speaker]
+        settings = member.prompt_settings
+        max_tokens = session.options.options.max_tokens
+        key = (session.engine, member.opening, settings, max_tokens, summary)
+        settings.macros.state.idle_s = idle_seconds(session.tree.path)
+        found = self._builders.get(speaker)
+        if found is None or found[0] != key:
+            found = self._builders[speaker] = key, PromptBuilder(*key, deadline=deadline)
+        return found[1]
+
+    def lore_problems(self) -> dict[str, str]:
+        """Return the lorebook keys that have been disabled so far, each with the reason."""
+        return {
+            key: why for _, built in self._builders.values() for key, why in built.lore.disabled_keys.items()
+        }
+
+    def summary_of(self, turns: Sequence[Message]) -> Summary | None:
+        """Return the latest summary that covers the beginning of these turns, but not all of them."""
+        for summary in reversed(self._session.summaries):
+            if len(turns) > summary.covers and tuple(turns[: summary.covers]) == summary.turns:
+                return summary
+        return None
+
+    def fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> Prompt | None:
+        """Return the prompt. With Overflow.SUMMARISE, turns that do not fit are summarized first.
+
+        Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
+        """
+        session, member, deadline = (
+            self._session,
+            self._session.members[speaker],
+            self._session.next_deadline(),
+        )
+        prompt, summary = self.assembled(turns, speaker, deadline), self.summary_of(turns)
+        covered = summary.covers if summary else 0
+        if member.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
+            if not self._summarize(turns, prompt.first, summary, member, cancel):
+                return None
+            prompt = self.assembled(turns, speaker, deadline)
+        self._report_left_out(prompt, member)
+        if prompt.skipped:
+            session.remarks.append(prompt.skipped)
+        if prompt.tokens >= prompt.window:
+            opening, settings = member.opening, member.prompt_settings
+            raise overflow_error(
+                prompt, turns, session.engine, opening=opening, settings=settings, files=self.files
+            )
+        return prompt
+
+    def _summarize(
+        self, turns: Sequence[Message], first: int, earlier: Summary | None, member: Member, cancel: Cancel
+    ) -> bool:
+        """Replace the turns before `first` by a summary. Return False if it was cancelled."""
+        session = self._session
+        text = summarize(
+            session.engine,
+            turns[earlier.covers if earlier else 0 : first],
+            earlier,
+            macros=member.prompt_settings.macros,
+            options=session.options.options,
+            cancel=cancel,
+        )
+        if text is None:
+            return False
+        through = session.tree.sent_path[first - 1].id
+        session.set_summaries((*session.summaries, Summary(tuple(turns[:first]), text, through)))
+        count = "message" if first == 1 else f"{first:,} messages"
+        remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
+        session.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
+        return True
+
+    def _report_left_out(self, prompt: Prompt, member: Member) -> None:
+        """Add a remark about parts that are left out, and about unknown macros.
+
+        It is added once for each kind of part in a conversation.
+        """
+        tree = self._session.tree
+        reported = self._reported[1] if self._reported[0] is tree else set()
+        new = [part for part in prompt.left_out if part.kind not in reported]
+        self._reported = tree, reported | {part.kind for part in new}
+        state = member.prompt_settings.macros.state
+        self._session.remarks += report_unknown(state) + left_out_remarks(new)

@@ -1,0 +1,87 @@
+"""Slash commands for conversations with several characters: who speaks next, and who takes part."""
+
+from collections.abc import Mapping
+
+from hermes_cli.chat.members import mentioned, together
+from hermes_cli.errors import UsageError
+from hermes_cli.repl.state import ReplState
+from hermes_cli.screen.columns import pluralize
+from hermes_cli.screen.sanitize import sanitize_line
+
+ADD, REMOVE = "add", "remove"
+
+
+def member_choices(state: ReplState) -> Mapping[str, str]:
+    """Return the names of the characters, for completion."""
+    return {member.name: member.persona.description for member in state.session.members}
+
+
+def talk(state: ReplState, argument: str) -> None:
+    """Let a character speak without a turn of the user; by default, the one whose turn it is (`/talk`)."""
+    session = state.session
+    speaker = _member(state, argument) if argument else session.next_speaker
+    state.answer(lambda cancel: session.talk(speaker, cancel))
+
+
+def group(state: ReplState, argument: str) -> None:
+    """List the characters of the conversation, add one, or remove one (`/group`)."""
+    word, _, name = argument.partition(" ")
+    if not argument:
+        _show(state)
+    elif word == ADD and name.strip():
+        _add(state, name.strip())
+    elif word == REMOVE and name.strip():
+        _remove(state, _member(state, name.strip()))
+    else:
+        raise UsageError(
+            f"/group does not take '{argument}'", "/group, /group add NAME or /group remove NAME"
+        )
+
+
+def _show(state: ReplState) -> None:
+    session = state.session
+    rows = [
+        (f"{'*' if index == session.next_speaker else ' '} {member.name}", _facts(state, index))
+        for index, member in enumerate(session.members)
+    ]
+    state.show_rows(rows)
+    if len(rows) > 1:
+        state.notice("* speaks next, unless your message mentions others. /talk NAME lets one speak.")
+
+
+def _facts(state: ReplState, index: int) -> str:
+    member = state.session.members[index]
+    entries = sum(len(book.entries) for book in member.prompt_settings.books)
+    return f"{member.persona.key}, {pluralize(entries, 'lore entry', 'lore entries')}"
+
+
+def _member(state: ReplState, name: str) -> int:
+    """Return the index of the character with this name, or with a name that contains it."""
+    names = [member.name for member in state.session.members]
+    exact = [index for index, known in enumerate(names) if known.casefold() == name.casefold()]
+    found = exact or [index for index, known in enumerate(names) if mentioned(name, [known])]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sanitize_line(known) for known in names)
+    problem = f"'{name}' is several characters" if found else f"there is no character '{name}' here"
+    raise UsageError(
+        f"{problem}: {known}", "/group add NAME adds one" if not found else "write the whole name"
+    )
+
+
+def _add(state: ReplState, name: str) -> None:
+    session, persona = state.session, state.host.find_persona(name)
+    if persona.called in [member.name for member in session.members]:
+        raise UsageError(f"{sanitize_line(persona.called)} is already here", "a group needs different names")
+    new, _ = state.host.open_member(persona)
+    session.add_member(together([*session.members, new]))
+    state.notice(f"{sanitize_line(new.name)} takes part now.")
+
+
+def _remove(state: ReplState, index: int) -> None:
+    session = state.session
+    if len(session.members) == 1:
+        raise UsageError("this is the only character", "/persona NAME starts a conversation with another")
+    gone = session.members[index]
+    session.change_personas(together([member for member in session.members if member is not gone]))
+    state.notice(f"{sanitize_line(gone.name)} has left; what it said stays.")
