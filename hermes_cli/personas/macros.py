@@ -17,7 +17,7 @@ from hermes_cli.untrusted.deadline import Deadline
 
 _TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
 _GROUP: Final = frozenset({"group", "charifnotgroup"})
-_CHARACTER: Final = frozenset({"char", "bot", *_GROUP})
+_CHARACTER: Final = frozenset({"char", "bot", "notchar", *_GROUP})
 _LAST: Final = {
     "lastmessage": frozenset(Role),
     "lastusermessage": frozenset({Role.USER}),
@@ -283,6 +283,9 @@ class _Expansion:
         macros, macro = self._macros, macro.lower()
         if macro in _GROUP and macros.group:
             return macros.group[:GROUP_LENGTH]
+        if macro == "notchar":
+            others = [name for name in macros.group.split(", ") if name != macros.char]
+            return ", ".join(filter(None, (*others, macros.user)))[:GROUP_LENGTH]
         return (macros.user if macro == "user" else macros.char)[:NAME_LENGTH]
 
     def _random_value(self, name: str, inside: list[_Part], rest: str) -> str | None:

@@ -15,7 +15,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.deadline import Deadline
 
 CHARACTER_PROMPT: Final = (
-    "You are {{char}}. Write {{char}}'s next reply in this conversation with {{user}}. Stay in character, "
+    "You are {{char}}. Write {{char}}'s next reply in this conversation with {{notChar}}. Stay in character, "
     "and leave it to {{user}} to say what {{user}} says and does."
 )
 """The default system prompt of a character, which is also the value of `{{original}}`."""

@@ -17,6 +17,7 @@ from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.render import Renderer, renderer
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
@@ -205,6 +206,11 @@ class ReplState:
                 tokens = None
             self._counted = inputs, tokens
         return self._counted[1]
+
+    def print_next_speaker(self) -> None:
+        """In a group, print whose prompt is shown: that of the character who speaks next."""
+        if name := self.session.speaking:
+            self.notice(f"For {sanitize_line(name)}, who speaks next:")
 
     @property
     def speed(self) -> float | None:

@@ -16,6 +16,7 @@ FULL, EIGHTHS = "█", " ▏▎▍▌▋▊▉"
 def context(state: ReplState, argument: str) -> None:
     """Show how the context window is used, or reload the model with a window of N tokens (`/context`)."""
     if not argument:
+        state.print_next_speaker()
         state.show_rows(rows(state.session.assembled()))
         return
     if not argument.isdecimal() or not MIN_CONTEXT <= int(argument[:MAX_DIGITS]) <= MAX_CONTEXT:

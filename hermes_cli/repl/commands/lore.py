@@ -76,6 +76,7 @@ def _switch(state: ReplState, name: str, *, is_on: bool) -> None:
 
 def _show(state: ReplState) -> None:
     session = state.session
+    state.print_next_speaker()
     count = sum(len(book.entries) for book in session.prompt_settings.books)
     if not count:
         state.notice("There is no lore; /lore add KEYS: TEXT adds an entry.")

@@ -164,7 +164,7 @@ def drawn(tree: Tree, width: int | None = None) -> list[str]:
 
 def _line(message: Node, indent: str, visible: set[int], path: list[int]) -> str:
     mark = ">" if path and message.id == path[-1] else "*" if message.id in visible else " "
-    who = "you" if message.role is Role.USER else "it"
+    who = sanitize_line(message.speaker) or ("you" if message.role is Role.USER else "it")
     state = "" if message.state is MessageState.COMPLETE else f" ({message.state})"
     state += " (hidden)" if message.is_hidden else ""
     return f"{mark} {message.id:>4} {indent}{who}{state}: {sanitize_line(message.text, EXCERPT)}"
