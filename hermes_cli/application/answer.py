@@ -34,6 +34,7 @@ def print_answer(
 ) -> None:
     """Start a session, and print the answer to `prompt`."""
     check_text(prefill, "--prefill")
+    flags.require_one_persona()
     flags = flags.with_saving(runtime.settings)
     is_saved = flags.log or flags.continues
     session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)

@@ -116,6 +116,10 @@ class ReplHost:
         """Return the persona with that name or from that file."""
         return self.runtime.persona(name)
 
+    def listed_persona(self, name: str) -> Persona | None:
+        """Return the installed persona with that key or display name, or None. No file is opened."""
+        return self.runtime.listed_persona(name)
+
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""
         return {

@@ -127,9 +127,13 @@ class Flags:
     @property
     def persona(self) -> str | None:
         """The only persona, or None. Raises UsageError if there are several."""
+        self.require_one_persona()
+        return self.personas[0] if self.personas else None
+
+    def require_one_persona(self) -> None:
+        """Raise UsageError if there are several personas."""
         if self.personas and len(self.personas) > 1:
             raise UsageError("only one persona can be used here", "hermes chat takes several: a group")
-        return self.personas[0] if self.personas else None
 
     @property
     def continues(self) -> bool:

@@ -63,6 +63,12 @@ class Runtime:
             hint = "; ".join(filter(None, (source, error.hint)))
             raise PersonaError(error.message, hint) from None
 
+    def listed_persona(self, name: str) -> "Persona | None":
+        """Return the installed persona with that key or display name, or None. No file is opened."""
+        found = [row.persona for row in self.personas() if row.persona]
+        by_key = [persona for persona in found if persona.key == name]
+        return next(iter([*by_key, *(persona for persona in found if persona.name == name)]), None)
+
     def personas(self) -> "list[Listing]":
         """Return all installed personas."""
         from hermes_cli.personas import loader

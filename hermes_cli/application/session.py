@@ -242,18 +242,17 @@ def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation |
         return found
     if earlier is None or not earlier.persona:
         return [runtime.persona(None)]
-    first = _earlier_persona(runtime, earlier.persona) or runtime.persona(None)
-    others = (
-        _earlier_persona(runtime, other.persona) or Persona(other.name, "", Path(f"{other.persona}.toml"))
-        for other in earlier.setting.others
-    )
-    return [first, *others]
+    listed = [_earlier_persona(runtime, key) for key in earlier.persona_keys]
+    if len(listed) == 1:
+        return [listed[0] or runtime.persona(None)]
+    known = zip(listed, earlier.names, earlier.persona_keys, strict=True)
+    return [persona or Persona(name, "", Path(f"{key}.toml")) for persona, name, key in known]
 
 
 def _earlier_persona(runtime: Runtime, key: str) -> Persona | None:
     """Return the persona of an earlier conversation, or print a notice that it is not in the list."""
-    if any(row.key == key and row.persona for row in runtime.personas()):  # not a file
-        return runtime.persona(key)
-    name = sanitize_line(key)
-    runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
-    return None
+    persona = runtime.listed_persona(key)
+    if persona is None:
+        name = sanitize_line(key)
+        runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
+    return persona

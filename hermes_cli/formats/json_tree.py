@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from hermes_cli.errors import FormatError
+from hermes_cli.formats import members_json
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import LAST_TIME, SavedMember, SavedSettings, StoredConversation
+from hermes_cli.store.records import LAST_TIME, SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.value import Value
 
@@ -61,17 +62,7 @@ def _setting_json(setting: SavedSettings) -> dict[str, Any]:
         "character_at": setting.character_at,
         "about_user": setting.about_user,
         "character": setting.character,
-        "others": [_member_json(member) for member in setting.others],
-    }
-
-
-def _member_json(member: SavedMember) -> dict[str, Any]:
-    return {
-        "persona": member.persona,
-        "name": member.name,
-        "system": member.system,
-        "examples": [{"role": role, "text": text} for role, text in member.examples],
-        "character_at": member.character_at,
+        "others": [members_json.to_json(member) for member in setting.others],
     }
 
 
@@ -151,23 +142,9 @@ def _setting(node: Value, seen: set[int]) -> SavedSettings:
         tuple(title.text() for title in node.get("lore_off").items()),
         node.get("character_at").integer(),
         node.get("about_user").text(),
-        _name(node.get("character")),
-        tuple(map(_member, node.get("others").items())),
+        members_json.name(node.get("character")),
+        tuple(map(members_json.from_json, node.get("others").items())),
     )
-
-
-def _member(node: Value) -> SavedMember:
-    examples = tuple(
-        (turn["role"].one_of(Role).value, turn["text"].text()) for turn in node.get("examples").items()
-    )
-    system = None if node.get("system").value is None else node["system"].text()
-    at = node.get("character_at").integer()
-    return SavedMember(_persona(node["persona"]), _name(node["name"]), system, examples, at)
-
-
-def _name(node: Value) -> str:
-    """Return a name on one line."""
-    return " ".join(node.text().split())
 
 
 def _persona(node: Value) -> str:
@@ -202,7 +179,7 @@ def _stored(node: Value, seen: set[int]) -> Node:
         node["created"].number(0, LAST_TIME),
         record,
         is_hidden=node.get("is_hidden").boolean(),
-        speaker=_name(node.get("speaker")),
+        speaker=members_json.name(node.get("speaker")),
     )
 
 

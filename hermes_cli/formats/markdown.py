@@ -54,8 +54,9 @@ def _comment(mark: str, value: object) -> str:
 def _turn(mark: str, stored: Node, persona: str) -> str:
     names = {Role.USER: "You", Role.ASSISTANT: persona or "Assistant", Role.SYSTEM: "System"}
     state = "" if stored.state is MessageState.COMPLETE else str(stored.state)
-    heading = [names[stored.role], minute(stored.created), stored.generation.model, state]
+    heading = [stored.speaker or names[stored.role], minute(stored.created), stored.generation.model, state]
     metadata: dict[str, object] = {"role": stored.role}
+    metadata |= {"speaker": stored.speaker} if stored.speaker else {}
     metadata |= {"created": stored.created} if stored.created else {}
     metadata |= {"model": stored.generation.model} if stored.generation.model else {}
     metadata |= {"state": stored.state} if state else {}
@@ -155,7 +156,9 @@ def _stored(number: int, metadata: Value, body: str, *, is_last: bool) -> Node:
     return message(
         number,
         None,
-        Message(metadata["role"].one_of(Role), text),
+        Message(
+            metadata["role"].one_of(Role), text, speaker=" ".join(metadata.get("speaker").text().split())
+        ),
         created=metadata.get("created").number(0, LAST_TIME),
         state=metadata.get("state").one_of(MessageState, MessageState.COMPLETE),
         model=metadata.get("model").text(),

@@ -6,6 +6,9 @@ stored as the chat's override (`chat_metadata.system_prompt`), the note as the a
 of hermes under the key `hermes` in `chat_metadata`, which SillyTavern preserves. The format cannot represent
 other branches, such as two user turns after the same answer.
 
+A group chat has no header, and its answers have the names of several characters. hermes' data is then in the
+`extra` of the first message, under the same key.
+
 SillyTavern hides messages with `is_system` from the model, so they are not imported, and a remark reports
 them. A narrator message (`extra.type`) becomes a system message.
 """
@@ -13,16 +16,19 @@ them. A narrator message (`extra.type`) becomes a system message.
 from dataclasses import replace
 from typing import Any, Final
 
+from hermes_cli.formats import members_json
 from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import SavedSettings
+from hermes_cli.store.records import SavedMember, SavedSettings
 from hermes_cli.tree import Node
 from hermes_cli.untrusted.value import Value
 
 HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
 USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
+TEXT: Final = "mes"
+"""The key of a message's text, which the first line of a group chat has."""
 _HERMES_KEY: Final = "hermes"
 _MODEL: Final = "model"
 _WITHOUT_NAME: Final = frozenset(("", "unused", USER))
@@ -45,6 +51,7 @@ def write(transcript: Transcript) -> str:
         "user": record.setting.user,
         "seed": record.setting.seed,
         "lore_off": list(record.setting.lore_off),
+        "others": [members_json.to_json(member) for member in record.setting.others],
     }
     metadata = ({"system_prompt": prompt} if prompt else {}) | _note_json(record.setting)
     header = {
@@ -57,10 +64,15 @@ def write(transcript: Transcript) -> str:
     for stored in transcript.tree.nodes:
         if stored.role is Role.ASSISTANT:
             swipes.setdefault(stored.parent, []).append(stored)
-    names = {Role.USER: user}
-    path = transcript.tree.path
-    lines = [_line(node, names.get(node.role, name), swipes.get(node.parent, [])) for node in path]
-    return "\n".join(map(dump, [header, *lines])) + "\n"
+    names, path = {Role.USER: user}, transcript.tree.path
+    lines = [
+        _line(node, node.speaker or names.get(node.role, name), swipes.get(node.parent, [])) for node in path
+    ]
+    if record.setting.others and lines:
+        lines[0]["extra"] |= {_HERMES_KEY: header}
+    else:
+        lines.insert(0, header)
+    return "\n".join(map(dump, lines)) + "\n"
 
 
 def _note_json(setting: SavedSettings) -> dict[str, Any]:
@@ -94,10 +106,27 @@ def _extra(stored: Node) -> dict[str, str]:
     return {_MODEL: stored.generation.model} if stored.generation.model else {}
 
 
+def _as_group(messages: list[Node], setting: SavedSettings, first: str) -> tuple[list[Node], SavedSettings]:
+    """Return the messages and the settings of a chat in which several characters answer.
+
+    `first` is the name of the first character, if the file has it. Without data of hermes, a character's
+    persona is the one with its name. In a chat with one character, remove the names.
+    """
+    answers = [node.speaker for node in messages if node.role is Role.ASSISTANT]
+    names = list(dict.fromkeys(filter(None, (first if setting.others else "", *answers))))
+    if len(names) < 2 and not setting.others:  # noqa: PLR2004 - two characters
+        return [replace(node, speaker="") for node in messages], setting
+    known = {member.name for member in setting.others}
+    new = [SavedMember(name.rpartition("/")[2], name) for name in names[1:] if name not in known]
+    return messages, replace(setting, character=names[0], others=(*setting.others, *new))
+
+
 def read(text: str) -> list[Transcript]:
     """Parse a SillyTavern chat. Swipes become siblings. Raises FormatError if it is invalid."""
     header, *lines = parse_lines(text)
-    if HEADER.isdisjoint(header.value):
+    if TEXT in header and not HEADER & header.value.keys():  # a group chat
+        header, lines = header.get("extra").get(_HERMES_KEY), [header, *lines]
+    elif HEADER.isdisjoint(header.value):
         header.reject(f"is not a header: it has none of {', '.join(sorted(HEADER))}")
     messages, leaf, hidden = list[Node](), None, 0
     narration = list[Message]()
@@ -119,6 +148,7 @@ def read(text: str) -> list[Transcript]:
     remarks = [f"messages that SillyTavern hides from the model are left out: {hidden:,}"] if hidden else []
     opening, hermes_data = _opening(header)
     setting = _setting(header.get("chat_metadata"), hermes_data, user, remarks)
+    messages, setting = _as_group(messages, setting, members_json.name(header.get("character_name")))
     return [
         transcript(
             messages,
@@ -126,7 +156,7 @@ def read(text: str) -> list[Transcript]:
             opening=(*opening, *narration),
             title=hermes_data.get("title").text(),
             is_named=hermes_data.get("is_named").boolean(),
-            persona=hermes_data.get("persona").text().rpartition("/")[2],
+            persona=(hermes_data.get("persona").text() or setting.character).rpartition("/")[2],
             setting=setting,
             remarks=remarks,
         )
@@ -143,7 +173,9 @@ def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str])
     """Return the settings of a conversation: the user's name, and the author's note if it is on."""
     off = tuple(title.text() for title in hermes_data.get("lore_off").items())
     own_name = " ".join(hermes_data.get("user").text().split())
-    setting = SavedSettings(own_name or user, hermes_data.get("seed").integer_or_none(), lore_off=off)
+    others = tuple(map(members_json.from_json, hermes_data.get("others").items()))
+    seed = hermes_data.get("seed").integer_or_none()
+    setting = SavedSettings(own_name or user, seed, lore_off=off, others=others)
     prompt = metadata.get("note_prompt")
     if not isinstance(prompt.value, str) or not prompt.value.strip():
         return setting
@@ -184,17 +216,19 @@ def _opening(header: Value) -> tuple[list[Message], Value]:
 def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node], int]:
     """Return one message per swipe, with ids from `number` on, and the index of the visible message."""
     visible_text, role = line["mes"].text(), _role(line)
+    speaker = members_json.name(line.get("name")) if isinstance(line.get("name").value, str) else ""
     date = seconds_of(line.get("send_date").value)
     swipes = line.get("swipes").items()
     if role is not Role.ASSISTANT or not swipes:
-        return [message(number, parent, Message(role, visible_text), created=date, model=_model(line))], 0
+        turn = Message(role, visible_text, speaker=speaker)
+        return [message(number, parent, turn, created=date, model=_model(line))], 0
     visible = line.get("swipe_id").integer(0, len(swipes) - 1)
     swipe_info = line.get("swipe_info").items()
     siblings = list[Node]()
     for n, swipe in enumerate(swipes):
         info = swipe_info[n] if n < len(swipe_info) else line
         # An edit in SillyTavern changes only `mes`, so the visible text is in `mes`.
-        turn = Message(role, visible_text if n == visible else swipe.text())
+        turn = Message(role, visible_text if n == visible else swipe.text(), speaker=speaker)
         created = seconds_of(info.get("send_date").value) or date
         siblings.append(message(number + n, parent, turn, created=created, model=_model(info)))
     return siblings, visible

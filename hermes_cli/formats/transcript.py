@@ -52,8 +52,14 @@ class Transcript:
 
     @property
     def turns(self) -> tuple[Message, ...]:
-        """The opening, followed by the visible path."""
-        return (*self.conversation.opening, *(stored.message for stored in self.tree.path))
+        """The opening, followed by the visible path. In a group, the texts begin with the speakers' names."""
+        turns = [stored.message for stored in self.tree.path]
+        if self.conversation.setting.others:
+            turns = [replace(turn, is_named=bool(turn.speaker)) for turn in turns]
+        return (
+            *self.conversation.opening,
+            *(replace(turn, text=turn.sent_text, is_named=False) for turn in turns),
+        )
 
 
 def message(
@@ -66,7 +72,8 @@ def message(
     model: str = "",
 ) -> Node:
     """Return a message node of a tree that is not in a store."""
-    return Node(number, parent, turn.role, turn.text, state, created, GenerationRecord(model=model))
+    record = GenerationRecord(model=model)
+    return Node(number, parent, turn.role, turn.text, state, created, record, speaker=turn.speaker)
 
 
 def transcript(

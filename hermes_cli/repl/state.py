@@ -50,6 +50,9 @@ class Host(Protocol):
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file. Raises PersonaError if there is none."""
 
+    def listed_persona(self, name: str) -> Persona | None:
+        """Return the installed persona with that key or display name, or None. No file is opened."""
+
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""
 

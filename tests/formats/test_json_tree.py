@@ -17,7 +17,7 @@ from hermes_cli.tree import GenerationRecord, MessageState, Node
 from tests.formats.trees import alchemy, trees, without_ids
 
 
-@given(st.lists(trees(), min_size=1, max_size=3))
+@given(st.lists(trees(group=True), min_size=1, max_size=3))
 @settings(max_examples=60, deadline=None)
 def test_conversations_survive_a_round_trip_through_file_and_store(transcripts: list[Transcript]) -> None:
     """Conversations are unchanged by a round trip through the file, and by one through the store."""

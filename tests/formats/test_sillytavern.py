@@ -131,7 +131,7 @@ def test_a_chat_without_a_header_or_a_turn_is_refused() -> None:
     """A file without a header, and a header without turns, are refused."""
     header, *lines = CHAT.split("\n")
     with pytest.raises(FormatError, match="is not a header"):
-        sillytavern.read("\n".join(lines))
+        sillytavern.read("\n".join(['{"title": "T"}', *lines]))
     with pytest.raises(FormatError, match="has no turn after it"):
         sillytavern.read(header)
 

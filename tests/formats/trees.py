@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hermes_cli.formats.json_tree import FROM_A_FILE
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import SavedSettings, StoredConversation
+from hermes_cli.store.records import SavedMember, SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -47,11 +47,22 @@ generation_records = st.builds(
     cached_tokens=counts,
     prefill_s=st.floats(0, 1e6),
     decode_s=st.floats(0, 1e6),
-    turn_ids=st.one_of(st.none(), st.builds(TurnIds, vocabulary=texts.filter(bool), ids=ids)),
+    turn_ids=st.none() | st.builds(TurnIds, vocabulary=texts.filter(bool), ids=ids, is_named=st.booleans()),
 )
 
 
-def settings_of(message_ids: list[int]) -> st.SearchStrategy[SavedSettings]:
+names = texts.map(lambda text: " ".join(text.split()))
+members = st.builds(
+    SavedMember,
+    texts.filter(lambda text: "/" not in text),
+    names,
+    st.none() | texts,
+    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts), max_size=2).map(tuple),
+    st.integers(0, 999),
+)
+
+
+def settings_of(message_ids: list[int], *, group: bool) -> st.SearchStrategy[SavedSettings]:
     """Return settings for a conversation with these messages."""
     summaries = st.tuples(st.sampled_from(message_ids), texts) if message_ids else st.nothing()
     seeds = st.none() | st.integers(0, 2**32)
@@ -65,12 +76,14 @@ def settings_of(message_ids: list[int]) -> st.SearchStrategy[SavedSettings]:
         st.lists(texts.filter(str.strip), max_size=2).map(tuple),
         st.integers(0, 999),
         texts,
+        names if group else st.just(""),
+        st.lists(members, max_size=2 if group else 0).map(tuple),
     )
 
 
 @st.composite
-def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
-    """Draw a whole tree: any shape, any texts, and everything that a reply has."""
+def trees(draw: st.DrawFn, *, least: int = 0, group: bool = False) -> Transcript:
+    """Draw a whole tree: any shape, any texts, and everything that a reply has. In a `group`, speakers too."""
     messages, first = list[Node](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(message.id for message in messages)]))
@@ -78,7 +91,10 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         state = draw(st.sampled_from([MessageState.COMPLETE, MessageState.STOPPED, MessageState.FAILED]))
         text, created = draw(texts), draw(seconds)
         record, is_hidden = draw(generation_records), draw(st.booleans())
-        messages.append(Node(number, parent, role, text, state, created, record, is_hidden=is_hidden))
+        speaker = draw(names) if group else ""
+        messages.append(
+            Node(number, parent, role, text, state, created, record, is_hidden=is_hidden, speaker=speaker)
+        )
     opening = [Message(SYSTEM, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(USER, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
     opening += [Message(ASSISTANT, draw(texts)) for _ in range(draw(st.integers(0, 1)))]
@@ -93,7 +109,7 @@ def trees(draw: st.DrawFn, *, least: int = 0) -> Transcript:
         draw(seconds),
         draw(seconds),
         leaf,
-        setting=draw(settings_of(message_ids)),
+        setting=draw(settings_of(message_ids, group=group)),
     )
     return Transcript.of(conversation, messages)
 

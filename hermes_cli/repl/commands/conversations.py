@@ -104,10 +104,10 @@ def _persona_of(state: ReplState, name: str) -> Persona | None:
     """Return the persona of a conversation, or None if no persona has that name."""
     if not name:  # most imported conversations have no persona
         return None
-    if name not in state.host.persona_names():  # an imported name must not be opened as a file
+    persona = state.host.listed_persona(name)
+    if persona is None:
         state.notice(f"There is no persona '{sanitize_line(name)}' any more.")
-        return None
-    return state.host.find_persona(name)
+    return persona
 
 
 def title(state: ReplState, argument: str) -> None:
