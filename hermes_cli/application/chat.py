@@ -28,9 +28,10 @@ from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
 
+from hermes_cli.user_personas import UserPersona, require_one
+
 if TYPE_CHECKING:
     from hermes_cli.application.prompt import PromptText  # imported only with a first message
-from hermes_cli.user_personas import UserPersona
 
 
 def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) -> int:
@@ -139,6 +140,7 @@ class ReplHost:
 
     def use_user(self, name: str) -> UserPersona:
         """Return the user persona with that key or name, and use it in later conversations of this run."""
+        require_one(self.runtime.settings.users, name)
         self.flags = replace(self.flags, user=name)
         return self.runtime.settings.find_user(name)
 

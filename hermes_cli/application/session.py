@@ -28,6 +28,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.user_personas import require_one
 
 SEED_BITS = 32
 
@@ -46,6 +47,8 @@ def start_session(
     a chat. With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All
     flags are validated first, because loading the model takes longest.
     """
+    if flags.user is not None:
+        require_one(runtime.settings.users, flags.user)
     recorder = _open_recorder(runtime, save=save, required=flags.continues)
     earlier = _earlier_conversation(runtime, recorder, flags) if flags.continues or flags.fork else None
     persona = _find_persona(runtime, flags, earlier)

@@ -20,6 +20,8 @@ from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 MANY_BYTES = 74_000
 """Maximum bytes of text that, encoded in base64, fit in the clipboard of most terminals."""
+ANSWER_CELLS = 5
+"""The cells that a question leaves free in its row for a space and the answer."""
 MARK_PASTES, DO_NOT_MARK_PASTES = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
@@ -161,8 +163,14 @@ class Terminal:
                 import termios
 
                 termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
-            self.prompt(question)
+            self.prompt(self._fitted_question(question))
             return self.stdin.readline().decode("utf-8", "replace")
+
+    def _fitted_question(self, question: str) -> str:
+        """Return a question wrapped between words, so that its last row has room for the answer."""
+        if not self.stderr_is_tty:
+            return question
+        return f"{fitted(question.rstrip(), max(1, self.size()[0] - ANSWER_CELLS))} "
 
     def prompt(self, text: str) -> None:
         """Print a question or a prompt on standard error; the user types in the same row."""
