@@ -58,7 +58,9 @@ class Flags:
     fork: bool = _flag("With -c or -r: continue in a copy of the conversation.", "--fork")
     log: bool = _flag("Save the conversation, also if the config file has save = false.", "--log")
     no_log: bool = _flag("Save nothing to disk: neither the conversation nor the typed lines.", "--no-log")
-    context: str | None = _flag("Set the size of the context window, in tokens (4096 or 4k).", "--context", metavar="N")
+    context: str | None = _flag(
+        "Set the size of the context window, in tokens (4096 or 4k).", "--context", metavar="N"
+    )
     precision: str | None = _flag(
         "Set the precision: auto (default), 16bit, bf16, fp16, fp32, 8bit or 4bit.",
         "--precision",

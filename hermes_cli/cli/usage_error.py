@@ -44,10 +44,10 @@ OTHER_COMMANDS: Final = {
 }
 """Commands of other programs, each with the one that it is in a command group of hermes."""
 
-_UNSET: Final = "'hermes config edit' opens the config file: delete the line of the setting"
+_UNSET: Final = "'hermes config unset KEY' removes a setting"
 _DELETE_PERSONA: Final = "'hermes personas show NAME' prints the path of its file: delete that file"
 WITHOUT_COMMAND: Final = {
-    **dict.fromkeys(("config unset", "config rm", "config delete", "config reset"), _UNSET),
+    **dict.fromkeys(("config rm", "config remove", "config delete", "config reset"), _UNSET),
     **dict.fromkeys(("personas rm", "personas delete", "personas remove"), _DELETE_PERSONA),
 }
 """What a user can do instead of a command that hermes does not have."""

@@ -108,7 +108,7 @@ def test_an_unknown_option_that_resembles_none_has_no_suggestion(home: Mapping[s
     [
         ("models remove x", "there is no command 'remove'; did you mean 'rm'?", "hermes models -h"),
         ("config get model", "there is no command 'get'; did you mean 'show'?", "hermes config -h"),
-        ("config unset model", "there is no command 'unset'", "hermes config edit"),
+        ("config rm model", "there is no command 'rm'", "hermes config unset KEY"),
         ("personas rm x", "there is no command 'rm'", "hermes personas show NAME"),
         ("personas frobnicate", "there is no command 'frobnicate'", "hermes personas -h"),
         ("models list x y", "'hermes models list' takes no argument 'x y'", "hermes models list -h"),
