@@ -15,7 +15,7 @@ class SavedSettings:
     """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
-    path up to and including that message. `lore_off` has the titles of the lore entries that are off.
+    path up to and including that message. `lore_off` has the titles or labels of the lore entries that are off.
     `character_at` is that of the opening. `about_user` is the user's description.
     """
 
