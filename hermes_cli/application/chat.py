@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_conversation, start_session
+from hermes_cli.application.session import file_of, open_conversation, saved_file_persona, start_session
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
@@ -26,6 +26,7 @@ from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.untrusted.deadline import Deadline
 
 from hermes_cli.user_personas import UserPersona, require_one
@@ -117,6 +118,14 @@ class ReplHost:
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file."""
         return self.runtime.persona(name)
+
+    def file_of(self, persona: Persona) -> str:
+        """Return the absolute path of a persona's file, or an empty string if the list of personas has it."""
+        return file_of(self.runtime, persona)
+
+    def saved_file_persona(self, conversation: StoredConversation) -> Persona | None:
+        """Return the persona of a conversation from the file that is saved with it, or None if it is gone."""
+        return saved_file_persona(self.runtime, conversation)
 
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""

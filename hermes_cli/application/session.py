@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from pathlib import Path
 
 import typer
 
@@ -17,14 +18,14 @@ from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
-from hermes_cli.errors import StoreError, UsageError
+from hermes_cli.errors import PersonaError, StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
 from hermes_cli.personas.lorebook import without_duplicates
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
@@ -61,7 +62,7 @@ def start_session(
     )
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, persona))
     choice.check_options(sampling)
-    recorder.persona = persona.key
+    recorder.persona, recorder.persona_file = persona.key, file_of(runtime, persona)
     recorder.precision = choice.plan.precision if choice.plan else ""
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)
@@ -73,6 +74,8 @@ def start_session(
         saved_conversations.resume(session, earlier)
         if flags.persona is not None and persona.key != earlier.persona:
             runtime.terminal.notice(_change_persona(session, persona, opening, earlier))
+        elif flags.persona is not None:
+            recorder.change_persona_file(recorder.persona_file)
         if flags.user is not None:  # earlier messages keep the earlier name
             switch_user(session, persona, runtime.settings.find_user(flags.user))
         if flags.system is not None:
@@ -206,8 +209,40 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
 def _find_persona(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> Persona:
     """Return the persona named by the flags, or else that of the earlier conversation."""
     if flags.persona is None and earlier is not None and earlier.persona:
-        if any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # not a file
+        if earlier.setting.persona_file:
+            if found := saved_file_persona(runtime, earlier):
+                return found
+        elif any(row.key == earlier.persona and row.persona for row in runtime.personas()):  # not a file
             return runtime.persona(earlier.persona)
-        name = sanitize_line(earlier.persona)
-        runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
+        else:
+            name = sanitize_line(earlier.persona)
+            runtime.terminal.notice(
+                f"there is no persona '{name}' in the list; if it was a file, add -p FILE"
+            )
     return runtime.persona(flags.persona)
+
+
+def saved_file_persona(runtime: Runtime, earlier: StoredConversation) -> Persona | None:
+    """Return the persona of an earlier conversation from the file that the user gave. Print which file.
+
+    If the file is gone or invalid, print a notice and return None.
+    """
+    file, name = Path(earlier.setting.persona_file), sanitize_line(earlier.persona)
+    shown, terminal = sanitize_line(str(file), LONG_LINE), runtime.terminal
+    if not (file.is_absolute() and loader.is_file(file)):
+        terminal.notice(f"the file of the persona '{name}' is gone: {shown}; if you moved it, add -p FILE")
+        return None
+    try:
+        persona = loader.load_file(file)
+    except PersonaError as error:
+        terminal.notice(f"the persona '{name}' is not used: {sanitize_line(error.message, LONG_LINE)}")
+        return None
+    terminal.notice(f"the persona '{name}' is read from {shown}")
+    return persona
+
+
+def file_of(runtime: Runtime, persona: Persona) -> str:
+    """Return the absolute path of a persona's file, or an empty string if the list of personas has it."""
+    source = persona.source.absolute()
+    folders = {folder.resolve() for folder in (runtime.paths.personas, loader.shipped_dir())}
+    return "" if source.parent.resolve() in folders else str(source)

@@ -9,7 +9,7 @@ from hermes_cli.messages import Message, Opening
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import USER_TEXT, Macros
 from hermes_cli.personas.persona import DEFAULT_USER, Note
-from hermes_cli.store.records import SavedSettings
+from hermes_cli.store.records import SavedSettings, bounded_variables
 
 
 class Overflow(StrEnum):
@@ -78,7 +78,10 @@ def to_saved(
     stored = [(summary.through, summary.text) for summary in summaries if summary.through]
     macros, off = prompt_settings.macros, tuple(sorted(prompt_settings.lore_off))
     at, about_user = opening.character_at, macros.texts.get(USER_TEXT, "")
-    return SavedSettings(macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user)
+    variables = bounded_variables(macros.state.variables.items())
+    return SavedSettings(
+        macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user, variables
+    )
 
 
 def from_saved(
@@ -91,7 +94,8 @@ def from_saved(
     seed = prompt_settings.macros.seed if saved.seed is None else saved.seed
     macros = prompt_settings.macros
     texts = {**macros.texts, USER_TEXT: saved.about_user} if saved.about_user else macros.texts
-    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts)
+    state = replace(macros.state, variables={**macros.state.variables, **dict(saved.variables)})
+    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts, state=state)
     note = Note(saved.note, saved.note_depth) if saved.note else None
     summaries = (Summary(tuple(path_to(through)), text, through) for through, text in saved.summaries)
     off = frozenset(saved.lore_off)

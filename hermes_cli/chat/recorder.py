@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import StoreError
@@ -20,8 +20,8 @@ INTERVAL_S = 1.0
 class Recorder:
     """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
-    If the store fails, `on_failure` is called, and a store in memory replaces it. `persona` is saved with the
-    conversation, and `precision` with each answer, next to the model's name.
+    If the store fails, `on_failure` is called, and a store in memory replaces it. `persona` and
+    `persona_file`, its path if the user gave a file, are saved with a new conversation, and `precision` with each answer, next to the model's name.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Recorder:
         self.store = store
         self.on_failure = on_failure
         self.persona = ""
+        self.persona_file = ""
         self.precision = ""
         self.question = ""
         """The part of the first turn that becomes the title, or an empty string for the whole turn."""
@@ -64,7 +65,7 @@ class Recorder:
         if self.store is not None and self.conversation is not None:
             self.store.locks.keep_only(None)
         self._tree, self._title = tree, title
-        self._opening, self._settings = opening, SavedSettings()
+        self._opening, self._settings = opening, SavedSettings(persona_file=self.persona_file)
         self.conversation, self._rows, self._partial, self._first_turn = None, {}, None, 0
         self.left_on_disk, self._count_on_disk = None, 0
 
@@ -111,20 +112,35 @@ class Recorder:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
+    @property
+    def saved_variables(self) -> tuple[tuple[str, str], ...]:
+        """The saved variables of the conversation."""
+        return self._settings.variables
+
     def change_persona(self, persona: str, opening: Opening) -> None:
-        """Save another persona and its opening for the same turns."""
+        """Save another persona, with `persona_file`, and its opening for the same turns."""
         self.persona, self._opening = persona, opening
+        self._settings = replace(self._settings, persona_file=self.persona_file)
         if self.conversation is not None:
             number = self.conversation
             self._try(lambda store: store.set_persona(number, persona, opening.before))
 
     def change_settings(self, settings: SavedSettings) -> None:
-        """Save the settings of the conversation: the user's name, seed, note and summaries."""
-        self._settings = settings
+        """Save the settings of the conversation: the user's name, seed, note and summaries.
+
+        The file of its persona is not changed.
+        """
+        self._settings = settings = replace(settings, persona_file=self._settings.persona_file)
         if self.conversation is not None:
             number = self.conversation
             saved = settings.renumbered(self._rows)
             self._try(lambda store: store.set_setting(number, saved))
+
+    def change_persona_file(self, file: str) -> None:
+        """Save another file of the same persona."""
+        self.persona_file, settings = file, self._settings
+        self._settings = replace(settings, persona_file=file)
+        self.change_settings(settings)
 
     def save(self) -> None:
         """Save the nodes that are not saved yet. They are on disk when this method returns."""

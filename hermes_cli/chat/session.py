@@ -300,6 +300,8 @@ class Session:
             self.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
             prompt = self._assembled(conversation, deadline)
         self._report_left_out(prompt)
+        if dict(self.recorder.saved_variables) != self.prompt_settings.macros.state.variables:
+            self.save_settings()
         if prompt.skipped:
             self.remarks.append(prompt.skipped)
         if prompt.tokens >= prompt.window:

@@ -19,6 +19,7 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
 from hermes_cli.user_personas import UserPersona
@@ -49,6 +50,15 @@ class Host(Protocol):
 
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file. Raises PersonaError if there is none."""
+
+    def file_of(self, persona: Persona) -> str:
+        """Return the absolute path of a persona's file, or an empty string if the list of personas has it."""
+
+    def saved_file_persona(self, conversation: StoredConversation) -> Persona | None:
+        """Return the persona of a conversation from the file that is saved with it. Print a notice.
+
+        Return None if the file is gone or invalid.
+        """
 
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""

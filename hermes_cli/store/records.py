@@ -1,11 +1,15 @@
 """Immutable records of the store: conversations, their settings, and search results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hermes_cli.messages import Message, Role
 
+MAX_VARIABLES: Final = 200
+"""The maximum number of variables of `{{setvar}}` in a conversation."""
+MAX_SAVED_VARIABLES: Final = 100_000
+"""The maximum number of characters in the saved variables of a conversation, with their names."""
 LAST_TIME: Final = 253_370_764_800.0
 """The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
@@ -16,7 +20,8 @@ class SavedSettings:
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
     path up to and including that message. `lore_off` has the titles or labels of the lore entries that are off.
-    `character_at` is that of the opening. `about_user` is the user's description.
+    `character_at` is that of the opening. `about_user` is the user's description. `variables` are those of
+    `{{setvar}}`. `persona_file` is the absolute path of the persona, if the user gave it as a file.
     """
 
     user: str = ""
@@ -27,11 +32,25 @@ class SavedSettings:
     lore_off: tuple[str, ...] = ()
     character_at: int = 0
     about_user: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    persona_file: str = ""
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""
         known = tuple((ids[number], text) for number, text in self.summaries if number in ids)
         return replace(self, summaries=known)
+
+
+def bounded_variables(variables: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the first variables that are within the limits of a conversation. Longer ones are left out."""
+    kept, size = list[tuple[str, str]](), 0
+    for name, value in variables:
+        if size + len(name) + len(value) <= MAX_SAVED_VARIABLES:
+            kept.append((name, value))
+            size += len(name) + len(value)
+        if len(kept) == MAX_VARIABLES:
+            break
+    return tuple(kept)
 
 
 @dataclass(frozen=True, slots=True)

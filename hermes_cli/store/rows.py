@@ -13,7 +13,13 @@ from typing import Any, Final, TypeVar
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.database import RESCUE
-from hermes_cli.store.records import LAST_TIME, SavedSettings, SearchHit, StoredConversation
+from hermes_cli.store.records import (
+    LAST_TIME,
+    SavedSettings,
+    SearchHit,
+    StoredConversation,
+    bounded_variables,
+)
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.json_parser import JsonLimits, parse_text
 from hermes_cli.untrusted.source import Source
@@ -208,6 +214,8 @@ def _settings(table: Value) -> SavedSettings:
         table.get("lore_off").texts(),
         table.get("character_at").integer(),
         table.get("about_user").text(),
+        bounded_variables((name.text(), text.text()) for name, text in _pairs(table.get("variables"))),
+        table.get("persona_file").text(),
     )
 
 

@@ -65,6 +65,7 @@ def settings_of(message_ids: list[int]) -> st.SearchStrategy[SavedSettings]:
         st.lists(texts.filter(str.strip), max_size=2).map(tuple),
         st.integers(0, 999),
         texts,
+        st.dictionaries(texts, texts, max_size=2).map(lambda variables: tuple(variables.items())),
     )
 
 

@@ -62,7 +62,7 @@ def resume(state: ReplState, argument: str) -> None:
         found = _to_resume(state, argument)
     except UsageError as error:
         raise UsageError(error.message, error.hint if state.store.file else UNSAVED) from None
-    persona = _persona_of(state, found.persona)
+    persona = _persona_of(state, found)
     prompt_settings = (
         state.host.open_with_persona(persona)[1]
         if persona
@@ -70,7 +70,8 @@ def resume(state: ReplState, argument: str) -> None:
     )
     options = state.host.options_for(persona) if persona else None
     saved_conversations.resume(state.session, found, prompt_settings)
-    state.session.recorder.persona = found.persona
+    recorder = state.session.recorder
+    recorder.persona, recorder.persona_file = found.persona, found.setting.persona_file
     if persona is not None and options is not None:
         state.persona, state.persona_from = persona, "/resume"
         state.session.options = settings.keep_set_by_hand(state.session.options, options)
@@ -88,8 +89,11 @@ def _to_resume(state: ReplState, name: str) -> StoredConversation:
     raise UsageError("there is no other conversation")
 
 
-def _persona_of(state: ReplState, name: str) -> Persona | None:
-    """Return the persona of a conversation, or None if no persona has that name."""
+def _persona_of(state: ReplState, conversation: StoredConversation) -> Persona | None:
+    """Return the persona of a conversation, or None if it no longer exists."""
+    name = conversation.persona
+    if conversation.setting.persona_file:
+        return state.host.saved_file_persona(conversation)
     if not name:  # most imported conversations have no persona
         return None
     if name not in state.host.persona_names():  # an imported name must not be opened as a file

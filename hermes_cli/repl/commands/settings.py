@@ -46,8 +46,9 @@ def persona(state: ReplState, argument: str) -> None:
     chosen = state.host.find_persona(argument)
     opening, prompt_settings, deadline = state.host.open_with_persona(chosen)
     state.session.options = keep_set_by_hand(state.session.options, state.host.options_for(chosen))
+    recorder = state.session.recorder
+    recorder.persona, recorder.persona_file = chosen.key, state.host.file_of(chosen)
     state.session.restart(opening, prompt_settings, deadline)
-    state.session.recorder.persona = chosen.key
     state.persona, state.persona_from = chosen, "/persona"
     state.notice(f"Started a new conversation with {sanitize_line(chosen.name)}.")
     if chosen.context not in {None, state.session.engine.context_size}:
