@@ -171,6 +171,8 @@ class Session:
 
     def _require_turn(self, turn: Node | None) -> None:
         """Raise UsageError if there is no turn of the user to answer in the prompt."""
+        while turn is not None and turn.is_hidden and turn.role is not Role.USER:  # an imported comment
+            turn = self.tree.node(turn.parent or 0)
         if turn is None or turn.role is not Role.USER:
             raise UsageError("the turn that this answers was deleted", "/tree shows it on another branch")
         if turn.is_hidden:

@@ -173,7 +173,7 @@ def import_command(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Import conversations again that were imported before.")
+        bool, typer.Option("--again", help="Import conversations that are stored already, too.")
     ] = False,
 ) -> None:
     """Import conversations from hermes or another program. If one of the files is invalid, none is imported.
