@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted, UsageError
+from hermes_cli.screen.cells import cell_count
 from hermes_cli.screen.columns import fitted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
@@ -152,6 +153,11 @@ class Terminal:
     def write_rows(self, text: str) -> None:
         """Write rows in columns to standard output; at a terminal as `rows` prints them."""
         self.write((fitted(text, self.size()[0], is_table=True) if self.stdout_is_tty else text) + "\n")
+
+    def has_room_for(self, text: str) -> bool:
+        """Return whether no line of a text is wrapped on standard output."""
+        width = max(map(cell_count, text.split("\n")))
+        return not self.stdout_is_tty or width <= self.size()[0]
 
     def ask(self, question: str, *, discard_typed: bool = False) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input.
