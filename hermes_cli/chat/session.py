@@ -28,7 +28,7 @@ class Session:
     `tree` holds the messages and the cursor, which determine the visible conversation. `opening` holds the
     system prompt and the examples before the tree, and `prompt_settings` the other parts. `summaries` replace
     the oldest turns; each covers more turns than the one before. `remarks` are messages for the user about
-    turns that were left out or summarized. `recorder` saves the tree. `deadline` is that of the opening,
+    changed text and summaries, and `warnings` about parts of the prompt that were left out. `recorder` saves the tree. `deadline` is that of the opening,
     which the first turn shares.
     """
 
@@ -46,6 +46,7 @@ class Session:
         self.options = options
         self.recorder = recorder or Recorder()
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
         self.last: Completion | None = None
         self.tree: Tree
         self.opening: Opening
@@ -299,7 +300,10 @@ class Session:
             self.set_summaries((*self.summaries, Summary(turns[: prompt.first], text, through)))
             count = "message" if prompt.first == 1 else f"{prompt.first:,} messages"
             remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
-            self.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
+            if text:
+                self.remarks.append(remark)
+            else:
+                self.warnings.append(f"Left out the first {count}: too long to summarize")
             prompt = self._assembled(conversation, deadline)
         self._report_left_out(prompt)
         if dict(self.recorder.saved_variables) != self.prompt_settings.macros.state.variables:
@@ -314,10 +318,11 @@ class Session:
         return prompt
 
     def _report_left_out(self, prompt: Prompt) -> None:
-        """Add a remark about parts that are left out, once for each kind of part, and unknown macros."""
+        """Add a warning about parts that are left out, once for each kind, and a remark about unknown macros."""
         new = [part for part in prompt.left_out if part.kind not in self._reported]
         self._reported |= {part.kind for part in new}
-        self.remarks += report_unknown(self.prompt_settings.macros.state) + left_out_remarks(new)
+        self.remarks += report_unknown(self.prompt_settings.macros.state)
+        self.warnings += left_out_remarks(new)
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:
         """Replace the summaries of the oldest turns, and save them."""
