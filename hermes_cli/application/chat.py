@@ -24,6 +24,7 @@ from hermes_cli.models.plan.request import context_limits
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.template import used_assignments
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.records import StoredConversation
@@ -137,9 +138,10 @@ class ReplHost:
     def open_with_persona(self, persona: Persona) -> tuple[Opening, PromptSettings, Deadline]:
         """Return the opening and prompt settings of a new conversation, and the deadline of its first turn.
 
-        The prompt given with --system is ignored.
+        The prompt given with --system is ignored, and so are variables that the persona does not have.
         """
-        flags, deadline = replace(self.flags, system=None), Deadline()
+        variables = used_assignments(persona, self.flags.variables or ())
+        flags, deadline = replace(self.flags, system=None, variables=variables), Deadline()
         options = self.options_for(persona).options
         return *open_conversation(self.runtime, flags, persona, options, deadline), deadline
 

@@ -56,6 +56,8 @@ def start_session(
     if earlier is not None and flags.user is None:  # an earlier name stays
         flags = replace(flags, user=" ".join(earlier.setting.user.split()) or None)
     sampling = flags.options(runtime.settings, persona)
+    if input_text is None and earlier is None:
+        _check_template(runtime, flags, persona)
     deadline = Deadline()
     opening, prompt_settings = open_conversation(
         runtime, flags, persona, sampling.options, deadline, input_text=input_text
@@ -81,6 +83,19 @@ def start_session(
         if flags.system is not None:
             session.set_system(flags.system or None)
     return persona, session, choice
+
+
+def _check_template(runtime: Runtime, flags: Flags, persona: Persona) -> None:
+    """Print a notice if a new chat with the persona has no value for `{{input}}`.
+
+    Raises UsageError if a variable has no value.
+    """
+    template.chat_values(persona, _assignments(flags))
+    if template.INPUT in template.variables(persona):
+        runtime.terminal.notice(
+            f"{sanitize_line(persona.name)}: {{{{input}}}} has no value in a chat; "
+            f"'{template.IN_A_CHAT}' replaces it"
+        )
 
 
 def _change_persona(session: Session, persona: Persona, opening: Opening, earlier: StoredConversation) -> str:
@@ -115,7 +130,12 @@ def open_conversation(
     chosen = runtime.settings.user_for(persona.user, DEFAULT_USER, check_text(user or "", "--user"))
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     macros = macros_of(persona, chosen.name, seed, chosen.description)
-    values = template_values(flags, persona, input_text) if input_text is not None else {}
+    if input_text is None:
+        assignments = _assignments(flags)
+        values = template.chat_values(persona, assignments) if assignments else {}
+        macros = replace(macros, template_values=values)
+    else:
+        values = template_values(flags, persona, input_text)
     filled = replace(macros, template_values=values)
     opening = open_with(persona, filled, chosen.description, deadline)
     if deadline.report:
@@ -124,7 +144,8 @@ def open_conversation(
     if flags.system is not None:
         system = check_text(flags.system, "--system")
         opening = replace(opening, system=system or None, character_at=len(system))
-    is_shared = flags.system is None and not (values and template.system_variables(persona))
+    own_values = values and (input_text is None or template.system_variables(persona))
+    is_shared = flags.system is None and not own_values
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
     worlds = loader.lorebooks(persona, runtime.paths.lore)
     for name in worlds.missing:
@@ -147,8 +168,11 @@ def open_conversation(
 
 def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:
     """Return the values of the variables of a persona. Raises UsageError as `template.values` does."""
-    assignments = [check_text(text, "--var") for text in flags.variables or ()]
-    return template.values(persona, assignments, input_text)
+    return template.values(persona, _assignments(flags), input_text)
+
+
+def _assignments(flags: Flags) -> list[str]:
+    return [check_text(text, "--var") for text in flags.variables or ()]
 
 
 def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
