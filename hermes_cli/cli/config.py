@@ -28,7 +28,7 @@ def show(runtime: Runtime) -> None:
     runtime.terminal.write_rows(columns(setting_rows(runtime.settings)))
 
 
-@command(app, "set")
+@command(app, "set", writes="config")
 def set_command(
     runtime: Runtime,
     key: Annotated[
@@ -48,7 +48,7 @@ def set_command(
     set_value(runtime, key, values)
 
 
-@command(app, "unset")
+@command(app, "unset", writes="config")
 def unset_command(
     runtime: Runtime,
     key: Annotated[
@@ -64,7 +64,7 @@ def unset_command(
     unset_value(runtime, key)
 
 
-@command(app, "edit")
+@command(app, "edit", writes="config")
 def edit_command(runtime: Runtime) -> None:
     """Edit the config file in $VISUAL or $EDITOR, and check it afterwards.
 
