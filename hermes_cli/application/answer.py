@@ -41,8 +41,8 @@ def print_answer(
         persona, session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
     except Interrupted:
         if is_json:  # the model is still being chosen or loaded
-            text = {"text": ""} if output is OutputFormat.JSON else {}
-            _print_object(runtime.terminal, text | _report(None, None))
+            no_text = {"text": ""} if output is OutputFormat.JSON else {}
+            _print_object(runtime.terminal, no_text | _report(None, None))
         raise
     values = template_values(flags, persona, prompt.text)
     text = user_turn(persona, session.prompt_settings.macros, values)

@@ -29,7 +29,6 @@ from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.untrusted.deadline import Deadline
-
 from hermes_cli.user_personas import UserPersona, require_one
 
 if TYPE_CHECKING:

@@ -57,10 +57,10 @@ def set_value(runtime: Runtime, key: str, words: Sequence[str]) -> None:
 
 
 def unset_value(runtime: Runtime, key: str) -> None:
-    """Remove a value from the config file, keep its comments and layout, and print the value that applies now.
+    """Remove a value from the config file, and print the value that applies now.
 
-    A user persona can be removed as a whole. Raises UsageError if the key is unknown, and ConfigError if the
-    file is invalid.
+    Comments and layout are kept. A user persona can be removed as a whole. Raises UsageError if the key is
+    unknown, and ConfigError if the file is invalid.
     """
     name = _known(key, allow_user=True)
     path, before = _parseable(runtime)

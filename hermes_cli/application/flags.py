@@ -141,7 +141,8 @@ class Flags:
         size = options.parse_context(self.context)
         if size is None or not 1 <= size <= options.MAX_CONTEXT:
             raise UsageError(
-                f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'",
+                f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, "
+                f"not '{self.context[:40]}'",
                 f"write it {options.CONTEXT_EXAMPLES}",
             )
         return size, ""

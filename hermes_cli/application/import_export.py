@@ -15,6 +15,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store.duplicates import Duplicates
 from hermes_cli.store.imports import content_hash
 from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.store import Store
 from hermes_cli.tree import Node
 
 SHOWN_KNOWN = 10
@@ -72,25 +73,13 @@ def import_conversations(
     """
     terminal, given_format = runtime.terminal, registry.named(format_name) if format_name else None
     store, rows, known = open_store(runtime), list[tuple[str, str]](), list[str]()
-    duplicates, hashes = Duplicates(store), set[str]()
-
-    def remark(transcript: Transcript) -> str:
-        """Return why a conversation is left out, or an empty string."""
-        conversation, nodes = transcript.conversation, transcript.tree.nodes
-        key = content_hash(conversation, nodes)
-        if (number := store.imported_as(key)) is not None:
-            return f"already imported as {number}"
-        if (number := duplicates.holder(conversation, transcript.tree.path, nodes)) is not None:
-            return f"already saved as {number}"
-        is_known = key in hashes
-        hashes.add(key)
-        return "twice in this import" if is_known else ""
+    repeated = _Repeated(store)
 
     def trees() -> Iterator[tuple[StoredConversation, Sequence[Node]]]:
         for name in names:  # one file after the other, to limit the memory
             for transcript in _read(runtime, name, given_format):
                 conversation, nodes = transcript.conversation, transcript.tree.nodes
-                if not again and (reason := remark(transcript)):
+                if not again and (reason := repeated.reason(transcript)):
                     known.append(f"{reason}: {sanitize_line(conversation.title)}")
                     continue
                 rows.append((pluralize(len(transcript.tree.path), "message"), conversation.title))
@@ -105,6 +94,25 @@ def import_conversations(
         terminal.notice(f"left out as well: {len(known) - SHOWN_KNOWN:,} more")
     hint = "; --again imports the others once more" if known else ""
     terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported{hint}")
+
+
+class _Repeated:
+    """Finds the conversations of an import that the store or an earlier file already has."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._duplicates, self._hashes = store, Duplicates(store), set[str]()
+
+    def reason(self, transcript: Transcript) -> str:
+        """Return why a conversation is left out, or an empty string."""
+        conversation, nodes = transcript.conversation, transcript.tree.nodes
+        key = content_hash(conversation, nodes)
+        if (number := self._store.imported_as(key)) is not None:
+            return f"already imported as {number}"
+        if (number := self._duplicates.holder(conversation, transcript.tree.path, nodes)) is not None:
+            return f"already saved as {number}"
+        is_known = key in self._hashes
+        self._hashes.add(key)
+        return "twice in this import" if is_known else ""
 
 
 def _read(runtime: Runtime, name: str, given_format: registry.ConversationFormat | None) -> list[Transcript]:

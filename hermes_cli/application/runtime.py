@@ -44,9 +44,9 @@ class Runtime:
         return paths
 
     def require_home(self, folder: str) -> None:
-        """Raise HermesError if this folder of OPENHERMES_HOME cannot be written, instead of printing a warning.
+        """Raise HermesError if this folder of OPENHERMES_HOME cannot be written. No warning is printed.
 
-        `folder` is an attribute of Paths. Call it before `paths` is used.
+        `folder` is an attribute of Paths. Call this method before `paths` is used.
         """
         from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, write_problem
         from hermes_cli.errors import HermesError

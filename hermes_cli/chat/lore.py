@@ -47,8 +47,9 @@ class LoreMatcher:
     """Matches the entries of several lorebooks. An entry's number is its index in `entries`.
 
     The entries have the settings of their lorebook or the default ones, and the macros in their keys are
-    expanded. Those with a title or a label in `off` are disabled, and so are those for other characters. `greetings` are
-    those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or too slow.
+    expanded. Those with a title or a label in `off` are disabled, and so are those for other characters.
+    `greetings` are those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or
+    too slow.
     """
 
     def __init__(

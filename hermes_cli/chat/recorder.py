@@ -21,7 +21,8 @@ class Recorder:
     """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
     If the store fails, `on_failure` is called, and a store in memory replaces it. `persona` and
-    `persona_file`, its path if the user gave a file, are saved with a new conversation, and `precision` with each answer, next to the model's name.
+    `persona_file`, its path if the user gave a file, are saved with a new conversation, and `precision` with
+    each answer, next to the model's name.
     """
 
     def __init__(

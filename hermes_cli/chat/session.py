@@ -26,10 +26,10 @@ class Session:
     """A conversation with one engine.
 
     `tree` holds the messages and the cursor, which determine the visible conversation. `opening` holds the
-    system prompt and the examples before the tree, and `prompt_settings` the other parts. `summaries` replace
-    the oldest turns; each covers more turns than the one before. `remarks` are messages for the user about
-    changed text and summaries, and `warnings` about parts of the prompt that were left out. `recorder` saves the tree. `deadline` is that of the opening,
-    which the first turn shares.
+    system prompt and the examples before the tree, and `prompt_settings` the other parts. `summaries`
+    replace the oldest turns; each covers more turns than the one before. `remarks` are messages for the user
+    about changed text and summaries, and `warnings` about parts of the prompt that were left out. `recorder`
+    saves the tree. `deadline` is that of the opening, which the first turn shares.
     """
 
     def __init__(
@@ -318,7 +318,7 @@ class Session:
         return prompt
 
     def _report_left_out(self, prompt: Prompt) -> None:
-        """Add a warning about parts that are left out, once for each kind, and a remark about unknown macros."""
+        """Add a warning about each kind of part that is left out, once, and a remark about unknown macros."""
         new = [part for part in prompt.left_out if part.kind not in self._reported]
         self._reported |= {part.kind for part in new}
         self.remarks += report_unknown(self.prompt_settings.macros.state)

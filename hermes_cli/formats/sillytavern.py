@@ -6,8 +6,8 @@ stored as the chat's override (`chat_metadata.system_prompt`), the note as the a
 of hermes under the key `hermes` in `chat_metadata`, which SillyTavern preserves. The format cannot represent
 other branches, such as two user turns after the same answer.
 
-SillyTavern hides messages with `is_system` from the model, as `/hide` does. Messages of a narrator and comments
-(`extra.type`) become system messages. The variables of `{{setvar}}` are in `chat_metadata`, too.
+SillyTavern hides messages with `is_system` from the model, as `/hide` does. Comments and messages of a
+narrator (`extra.type`) become system messages. The variables of `{{setvar}}` are in `chat_metadata`, too.
 """
 
 from dataclasses import replace

@@ -126,7 +126,7 @@ class Lorebook:
 
 
 def labels(books: Iterable[Lorebook]) -> list[str]:
-    """Return a unique name for each entry of the books: its title, with `#1`, `#2` … if others have it, too."""
+    """Return a unique name for each entry of the books: its title, with a number if others have it, too."""
     titles = [entry.title for book in books for entry in book.entries]
     counts, numbers, taken = Counter(titles), Counter[str](), set(titles)
     result = list[str]()

@@ -1,6 +1,6 @@
 """Templates: `{{input}}` and variables such as `{{language}}` in a persona's system prompt and `prompt`.
 
-`hermes ask` and a chat fill them. In a chat, `prompt` is a part of the system prompt, and `{{input}}` has no value.
+In a chat, `prompt` is a part of the system prompt, and `{{input}}` has no value.
 """
 
 import re

@@ -72,9 +72,10 @@ class Queries:
         return int(self._rows(query)[0][0])
 
     def turns(self) -> Iterator[tuple[int, str, str]]:
-        """Yield the conversation, the role and the text of every message, one conversation after the other."""
+        """Yield the conversation, the role and the text of every message, ordered by conversation."""
         query = (
-            "SELECT m.conversation, m.role, m.text FROM messages m JOIN conversations c ON c.id = m.conversation "
+            "SELECT m.conversation, m.role, m.text "
+            "FROM messages m JOIN conversations c ON c.id = m.conversation "
             "WHERE c.is_importing = 0 ORDER BY m.conversation"
         )
         with explained(self.file):

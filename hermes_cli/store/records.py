@@ -19,9 +19,9 @@ class SavedSettings:
     """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
-    path up to and including that message. `lore_off` has the titles or labels of the lore entries that are off.
-    `character_at` is that of the opening. `about_user` is the user's description. `variables` are those of
-    `{{setvar}}`. `persona_file` is the absolute path of the persona, if the user gave it as a file.
+    path up to and including that message. `lore_off` has the titles or labels of the lore entries that are
+    off. `character_at` is that of the opening. `about_user` is the user's description. `variables` are those
+    of `{{setvar}}`. `persona_file` is the absolute path of the persona, if the user gave it as a file.
     """
 
     user: str = ""

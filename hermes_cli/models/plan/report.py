@@ -32,7 +32,7 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
 
 
 def stacked(considered: Sequence[Candidate]) -> str:
-    """Return the table as several short lines for each candidate, for a terminal that is too narrow for it."""
+    """Return the table as short lines for each candidate, for a terminal that is too narrow for it."""
     return "\n".join(line for candidate in considered for line in _lines(candidate))
 
 
