@@ -46,15 +46,16 @@ class Runtime:
     def require_home(self, folder: str) -> None:
         """Raise HermesError if this folder of OPENHERMES_HOME cannot be written. No warning is printed.
 
-        `folder` is an attribute of Paths. Call this method before `paths` is used.
+        `folder` is an attribute of Paths; the error is a StoreError if it is `data`. Call this method before `paths` is used.
         """
         from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, write_problem
-        from hermes_cli.errors import HermesError
+        from hermes_cli.errors import HermesError, StoreError
 
         self._needs_home = True
         if write_problem(getattr(self.paths, folder)) and self.home_problem:
             home = self.environ[HOME_VARIABLE]
-            raise HermesError(f"{HOME_VARIABLE}={home} cannot be written: {self.home_problem}", WRITABLE_HINT)
+            kind = StoreError if folder == "data" else HermesError
+            raise kind(f"{HOME_VARIABLE}={home} cannot be written: {self.home_problem}", WRITABLE_HINT)
 
     @cached_property
     def settings(self) -> "Settings":
