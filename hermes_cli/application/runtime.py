@@ -46,8 +46,8 @@ class Runtime:
     def require_home(self, folder: str) -> None:
         """Raise HermesError if this folder of OPENHERMES_HOME cannot be written. No warning is printed.
 
-        `folder` is an attribute of Paths; for `data`, the error is a StoreError. Call this method before `paths`
-        is used.
+        `folder` is an attribute of Paths; for `data`, the error is a StoreError. Call this method before
+        `paths` is used.
         """
         from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, write_problem
         from hermes_cli.errors import HermesError, StoreError
