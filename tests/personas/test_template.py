@@ -143,12 +143,12 @@ def test_in_a_chat_the_prompt_is_a_part_of_the_system_prompt(home: Env, tmp_path
     """Variables have the values of --var or their default values; a notice is about the input."""
     (tmp_path / "t.toml").write_text(TRANSLATOR)
     arguments = ("-m", script(tmp_path, {"text": "Oui"}), "-p", str(tmp_path / "t.toml"))
-    flags = ("--var", "style={{user}} freely")
+    flags = ("--var", "style={{user}} freely", "--var", "language=German")
     result = hermes("chat", *arguments, *flags, env=home, stdin=b"/system\n/user Ann\n/system\nHi\n")
     assert result.code == 0
     words = " ".join(result.stderr.split())
     for user in ("User", "Ann"):  # the value of a variable is not expanded
-        system = f"You translate into French for {user}. Translate {{{{user}}}} freely: what the user says"
+        system = f"You translate into German for {user}. Translate {{{{user}}}} freely: what the user says"
         assert system in words
     assert "{{input}} has no value in a chat; 'what the user says' replaces it" in words
     again = hermes("chat", "-c", *arguments[:2], env=home, stdin=b"/system\nHi\n")
