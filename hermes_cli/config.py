@@ -167,7 +167,7 @@ class Settings:
         return self.sources.get(name, "default")
 
     def find_user(self, name: str) -> UserPersona:
-        """Return the user persona with that key, or one with that name and the user's description."""
+        """Return the user persona with that key or name, or one with that name and the user's description."""
         return find(self.users, name) or UserPersona(name, self.about_user)
 
     def user_for(self, persona_user: str | None, fallback: str, flag: str = "") -> UserPersona:
@@ -252,15 +252,21 @@ def parse_setting(name: str, text: str, where: str = "", hint: str = "") -> Any:
     Raises ConfigError with `hint` if it is invalid; the message begins with `where`, if it is not empty.
     """
     try:
-        value = (
-            BOOLEANS.get(text.lower(), text) if PLAIN_SETTINGS[name] is bool else PLAIN_SETTINGS[name](text)
-        )
-        return _check_setting(name, value, where)
+        return _check_setting(name, _value_in(name, text), where)
     except ValueError:
         message = f"{where}: {name} takes a whole number, not '{text}'"
     except ConfigError as error:
         message = error.message
     raise ConfigError(message.removeprefix(": "), hint)
+
+
+def _value_in(name: str, text: str) -> Any:
+    """Return the unchecked value of a setting from text. Raises ValueError if it is not a number."""
+    kind = PLAIN_SETTINGS[name]
+    if kind is bool:
+        return BOOLEANS.get(text.lower(), text)
+    size = options.parse_context(text) if name == "context" else None
+    return kind(text) if size is None else size
 
 
 def _check_setting(name: str, value: Any, where: str) -> Any:

@@ -8,6 +8,7 @@ temperature.
 
 import dataclasses
 import math
+import re
 import reprlib
 import typing
 from collections.abc import Iterable, Mapping
@@ -20,6 +21,15 @@ MAX_CONTEXT = 10_000_000
 MIN_CONTEXT = 64
 """The lower limit of a context window. No prompt fits in a shorter one, and llama.cpp aborts on one token."""
 MAX_SEED = 2**32 - 2
+_CONTEXT = re.compile(r"([0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2})(k?)", re.IGNORECASE)
+CONTEXT_EXAMPLES = "such as 4096 or 4k"
+"""How a size of the context window can be written, for error messages and help texts."""
+
+
+def parse_context(text: str) -> int | None:
+    """Return a number of tokens such as `4096`, `4,096` or `4k`, or None for other text. 1k is 1,024."""
+    found = _CONTEXT.fullmatch(text.strip())
+    return int(found[1].replace(",", "")) * (1024 if found[2] else 1) if found else None
 
 
 def _option(default: object, help_text: str, low: float = -math.inf, high: float = math.inf) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hermes_cli.errors import UsageError
 from hermes_cli.options import suggestion
 
 FIELDS: Final = ("name", "description")
@@ -43,6 +44,22 @@ def _read(key: str, table: Any) -> UserPersona:
 
 
 def find(users: Mapping[str, UserPersona], name: str) -> UserPersona | None:
-    """Return the user persona with that key, or None. Upper and lower case are the same."""
-    folded = name.strip().casefold()
-    return next((user for key, user in users.items() if key.casefold() == folded), None)
+    """Return the user persona with that key, or else the first with that name, or None."""
+    keys = matching(users, name)
+    return users[keys[0]] if keys else None
+
+
+def matching(users: Mapping[str, UserPersona], name: str) -> list[str]:
+    """Return the key that equals `name`, or else the keys of the users with that name. Case is ignored."""
+    folded = " ".join(name.split()).casefold()
+    same_key = [key for key in users if key.casefold() == folded]
+    return same_key[:1] or [
+        key for key, user in users.items() if " ".join(user.name.split()).casefold() == folded
+    ]
+
+
+def require_one(users: Mapping[str, UserPersona], name: str) -> None:
+    """Raise UsageError, which lists the keys, if several user personas have that name."""
+    keys = matching(users, name)
+    if len(keys) > 1:
+        raise UsageError(f"{len(keys)} users have the name '{name}'", f"use a key: {' or '.join(keys)}")

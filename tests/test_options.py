@@ -12,12 +12,30 @@ from hermes_cli.options import (
     LayeredOptions,
     OptionError,
     check_value,
+    parse_context,
     parse_text,
     suggestion,
 )
 
 HUGE = pytest.param(10**400, id="401 digits")
 NUMBERS = [name for name, known in FIELDS.items() if known.kind is not str]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4096", 4096),
+        ("4,096", 4096),
+        ("1,048,576", 1_048_576),
+        ("8k", 8192),
+        ("128K", 131_072),
+        (" 512 ", 512),
+        *((text, None) for text in ("4.096", "4,09", "40,96", "4k5", "", "k", "-1", "8 k", "٤٠٩٦", "4,096,")),
+    ],
+)
+def test_a_context_size_can_have_commas_or_a_k(text: str, size: int | None) -> None:
+    """Text with two readings, such as 4.096, is not a size."""
+    assert parse_context(text) == size
 
 
 def test_every_default_is_accepted() -> None:

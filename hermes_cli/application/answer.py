@@ -37,7 +37,14 @@ def print_answer(
     flags.require_one_persona()
     flags = flags.with_saving(runtime.settings)
     is_saved = flags.log or flags.continues
-    session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    is_json = output in {OutputFormat.JSON, OutputFormat.JSON_LINES}
+    try:
+        session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
+    except Interrupted:
+        if is_json:  # the model is still being chosen or loaded
+            no_text = {"text": ""} if output is OutputFormat.JSON else {}
+            _print_object(runtime.terminal, no_text | _report(None, None))
+        raise
     persona = session.members[0].persona
     values = template_values(flags, persona, prompt.text)
     text = user_turn(persona, session.prompt_settings.macros, values)
@@ -45,7 +52,7 @@ def print_answer(
     terminal = runtime.terminal
     is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
     pieces = _pieces(session, text, prompt.names, prefill, streamed=is_streamed, terminal=terminal)
-    if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
+    if is_json:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
         at_once = output is OutputFormat.COMPLETE
@@ -54,6 +61,8 @@ def print_answer(
             terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
     for remark in session.remarks:
         terminal.notice(remark)
+    for warning in session.warnings:
+        terminal.notice(warning, essential=True)
     if flags.statistics and session.last is not None:
         terminal.notice(statistics(session.last), essential=True)
 
@@ -117,8 +126,11 @@ def _pieces(
                 has_begun = True
 
 
-def _report(model: str, completion: Completion | None) -> dict[str, object]:
-    """Return what `--json` prints besides the text. The counts of an interrupted answer are unknown."""
+def _report(model: str | None, completion: Completion | None) -> dict[str, object]:
+    """Return what `--json` prints besides the text.
+
+    The counts of an interrupted answer are None, and so is the model before it is loaded.
+    """
     if completion is None:
         reason = FinishReason.CANCELLED.value
         return {"finish_reason": reason, "model": model, "usage": None, "timings": None}

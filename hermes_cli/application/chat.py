@@ -10,7 +10,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_members, start_session
+from hermes_cli.application.session import earlier_personas, open_members, start_session
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
@@ -23,13 +23,15 @@ from hermes_cli.models.plan.request import context_limits
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.template import used_assignments
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.user_personas import UserPersona, require_one
 
 if TYPE_CHECKING:
     from hermes_cli.application.prompt import PromptText  # imported only with a first message
-from hermes_cli.user_personas import UserPersona
 
 
 def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) -> int:
@@ -116,9 +118,9 @@ class ReplHost:
         """Return the persona with that name or from that file."""
         return self.runtime.persona(name)
 
-    def listed_persona(self, name: str) -> Persona | None:
-        """Return the installed persona with that key or display name, or None. No file is opened."""
-        return self.runtime.listed_persona(name)
+    def earlier_personas(self, conversation: StoredConversation) -> list[Persona | None]:
+        """Return the personas of a stored conversation; None for each that is gone, after a notice."""
+        return earlier_personas(self.runtime, conversation)
 
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""
@@ -130,9 +132,10 @@ class ReplHost:
     def open_member(self, persona: Persona) -> tuple[Member, Deadline]:
         """Return the persona as the only member of a new conversation, and the deadline of its first turn.
 
-        The prompt given with --system is ignored.
+        The prompt given with --system is ignored, and so are variables that the persona does not have.
         """
-        flags, deadline = replace(self.flags, system=None), Deadline()
+        variables = used_assignments(persona, self.flags.variables or ())
+        flags, deadline = replace(self.flags, system=None, variables=variables), Deadline()
         options = self.options_for(persona).options
         (member,) = open_members(self.runtime, flags, [persona], options, deadline)
         return member, deadline
@@ -143,6 +146,7 @@ class ReplHost:
 
     def use_user(self, name: str) -> UserPersona:
         """Return the user persona with that key or name, and use it in later conversations of this run."""
+        require_one(self.runtime.settings.users, name)
         self.flags = replace(self.flags, user=name)
         return self.runtime.settings.find_user(name)
 

@@ -135,6 +135,7 @@ VALUES: Final[Mapping[str, Values]] = {
     "--precision": precisions,
     "--resume": conversations,
     "config set key": config_keys,
+    "config unset key": config_keys,
     "models plan name": models,
     "models pull name": known_models,
     "models quantize name": models,

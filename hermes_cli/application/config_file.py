@@ -1,28 +1,34 @@
-"""Changes the config file: `hermes config set` and `edit`. An invalid file is never written."""
+"""Changes the config file: `hermes config set`, `unset` and `edit`. An invalid file is never written."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli import config, lore_settings, options
+from hermes_cli.application.config_document import (
+    EDIT_HINT,
+    LORE,
+    SETTINGS,
+    USER,
+    canonical,
+    user_field,
+    with_value,
+    without_value,
+)
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import check_text
-from hermes_cli.config import ENV_PREFIX, PLAIN_SETTINGS, WRITABLE_HINT
+from hermes_cli.config import ENV_PREFIX, PLAIN_SETTINGS, WRITABLE_HINT, Settings
 from hermes_cli.errors import ConfigError, UsageError
 from hermes_cli.options import FIELDS, OptionError, suggestion
 from hermes_cli.private_files import make_private, write_private
 from hermes_cli.repl import editor
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.untrusted import toml_parser
-from hermes_cli.untrusted.source import BOM, Source, read_text
+from hermes_cli.untrusted.source import Source, read_text
 
 DRAFT: Final = "config.draft.toml"
 """The name of the file that `edit` opens, in the folder of the config file."""
-_USER: Final = {"user": "name", "user.name": "name", "user.description": "description"}
-_LORE: Final = tuple(f"lore.{name}" for name in lore_settings.NAMES)
-_OPTIONS: Final = "options"
-_EDIT_HINT: Final = "'hermes config edit' opens it"
 _NEW_FILE: Final = """\
 # The settings of hermes; 'hermes config show' lists all of them. For example:
 #
@@ -39,29 +45,126 @@ def set_value(runtime: Runtime, key: str, words: Sequence[str]) -> None:
 
     Raises UsageError if the key is unknown or the value invalid, and ConfigError if the file is invalid.
     """
-    name = key.removeprefix(f"{_OPTIONS}.").replace("-", "_")
-    known = (*PLAIN_SETTINGS, *FIELDS, *_USER, *_LORE)
-    if name.startswith("users."):
-        raise UsageError("'config set' does not change user personas", _EDIT_HINT)
-    if name not in known:
-        raise UsageError(
-            f"there is no setting '{key}'{suggestion(name, known)}", "'hermes config show' lists them"
-        )
+    name = _known(key)
     value = _parse_value(name, words)
-    path = runtime.paths.config_file
-    before = _text(path)
-    toml_parser.parse(before, Source(str(path), ConfigError, hint=_EDIT_HINT))
-    text = _changed(before, name, value, str(path))
-    if problem := _problem(text, str(path)):
-        if _problem(before, str(path)):
-            raise ConfigError(problem, _EDIT_HINT)
-        raise UsageError(problem.removeprefix(f"{path}: "), f"{path} is unchanged")
-    _write(path, text)
-    shown = " ".join(words)
-    runtime.terminal.notice(f"{name} is now {sanitize_line(shown, LONG_LINE)}, in {path}")
+    path, before = _parseable(runtime)
+    _replace(path, before, with_value(before, name, value, str(path)))
+    shown = sanitize_line(" ".join(words), LONG_LINE)
+    runtime.terminal.notice(f"{sanitize_line(name)} is now {shown}, in {path}")
     variable = f"{ENV_PREFIX}{name.upper()}"
     if runtime.environ.get(variable):
         runtime.terminal.notice(f"the variable {variable} overrides it")
+
+
+def unset_value(runtime: Runtime, key: str) -> None:
+    """Remove a value from the config file, and print the value that applies now.
+
+    Comments and layout are kept. A user persona can be removed as a whole. Raises UsageError if the key is
+    unknown, and ConfigError if the file is invalid.
+    """
+    name = _known(key, allow_user=True)
+    path, before = _parseable(runtime)
+    _require_user(name, before, path)
+    text = without_value(before, name, str(path))
+    shown = sanitize_line(name)
+    if text == before:
+        runtime.terminal.notice(f"{shown} is not set in {path}; {_current(runtime, name)}")
+        return
+    _replace(path, before, text)
+    runtime.terminal.notice(f"removed {shown} from {path}; {_current(runtime, name)}")
+
+
+def _known(key: str, *, allow_user: bool = False) -> str:
+    """Return the name of a setting. Raises UsageError if it is unknown.
+
+    With `allow_user`, a user persona such as `users.winry` has a name, too.
+    """
+    name = canonical(key)
+    is_user = allow_user and name.startswith("users.") and name != "users."
+    if name in SETTINGS or user_field(name) or is_user:
+        return name
+    if name.startswith("users."):
+        raise UsageError(
+            f"there is no setting '{key}'", "a user persona has users.NAME.name and users.NAME.description"
+        )
+    raise UsageError(
+        f"there is no setting '{key}'{suggestion(name, SETTINGS)}", "'hermes config show' lists them"
+    )
+
+
+def _require_user(name: str, text: str, path: Path) -> None:
+    """Raise UsageError if a name is that of a user persona which the config file does not have."""
+    if not name.startswith("users."):
+        return
+    user = (user_field(name) or (name.removeprefix("users."), ""))[0]
+    users = toml_parser.parse(text, Source(str(path), ConfigError)).get("users")
+    known = list(users) if isinstance(users, dict) else []
+    if user.casefold() not in map(str.casefold, known):
+        raise UsageError(
+            f"{path} has no user persona '{user}'{suggestion(user, known)}", "'hermes config show' lists them"
+        )
+
+
+def _parseable(runtime: Runtime) -> tuple[Path, str]:
+    """Return the path and the text of the config file. Raises ConfigError if the text is not TOML."""
+    path = runtime.paths.config_file
+    text = _text(path)
+    toml_parser.parse(text, Source(str(path), ConfigError, hint=EDIT_HINT))
+    return path, text
+
+
+def _replace(path: Path, before: str, text: str) -> None:
+    """Replace the text of the config file.
+
+    Raises UsageError if only the new text is invalid, and ConfigError if both are.
+    """
+    if problem := _problem(text, str(path)):
+        if _problem(before, str(path)):
+            raise ConfigError(problem, EDIT_HINT)
+        raise UsageError(problem.removeprefix(f"{path}: "), f"{path} is unchanged")
+    _write(path, text)
+
+
+def _current(runtime: Runtime, name: str) -> str:
+    """Return a clause with the value of a setting that applies now, and its source."""
+    try:
+        settings = config.load(runtime.paths, runtime.environ)
+    except ConfigError as error:
+        return sanitize_line(error.message, LONG_LINE)
+    found = user_field(name)
+    row_name = f"users.{found[0]}" if found else "user" if name == "user.name" else name
+    for row, value, source in setting_rows(settings):
+        if row.casefold() == sanitize_line(row_name).casefold():
+            return f"{row} is {value if value != '-' else 'not set'} ({source})"
+    return f"there is no {sanitize_line(row_name)}"
+
+
+def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return the name of each setting, its value as text, or "-" if it is not set, and its source."""
+    rows = [(name, _value_text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
+    rows += [("user.description", sanitize_line(settings.about_user) or "-", settings.source("about_user"))]
+    lore = ((name, getattr(settings.lore, name)) for name in lore_settings.NAMES)
+    rows += [(f"lore.{name}", _value_text(value), settings.source("lore")) for name, value in lore]
+    rows += [
+        (
+            f"users.{sanitize_line(key)}",
+            sanitize_line(": ".join(filter(None, (user.name, user.description)))),
+            settings.source("users"),
+        )
+        for key, user in settings.users.items()
+    ]
+    sampling = settings.sampling(flags={})
+    rows += [
+        (name, options.value_text(getattr(sampling.options, name)), sampling.source(name)) for name in FIELDS
+    ]
+    return rows
+
+
+def _value_text(value: object) -> str:
+    """Return a value as in the config file, or "-" if it is not set."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "-" if value is None else str(value)
 
 
 def edit(runtime: Runtime) -> None:
@@ -86,7 +189,7 @@ def edit(runtime: Runtime) -> None:
         raise
     if problem := _problem(text, str(path if text == before else draft)):
         _remove_if_unchanged(draft, before)
-        raise ConfigError(problem, _EDIT_HINT if text == before else kept)
+        raise ConfigError(problem, EDIT_HINT if text == before else kept)
     if _text(path) != before:
         raise ConfigError(f"{path} was changed during the edit", kept)
     if text not in {before, _NEW_FILE}:
@@ -106,9 +209,9 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
             return list(options.check_value(name, _items(words)))
         if name in FIELDS:
             return options.parse_text(name, words[0])
-        if name in PLAIN_SETTINGS and name not in _USER:
+        if name in PLAIN_SETTINGS and name not in USER:
             return config.parse_setting(name, words[0])
-        if name in _LORE:
+        if name in LORE:
             return lore_settings.parse_text(name.removeprefix("lore."), words[0])
     except (OptionError, ConfigError, ValueError) as error:
         raise UsageError(str(error)) from None
@@ -123,42 +226,6 @@ def _items(words: Sequence[str]) -> Sequence[str]:
         except ConfigError:
             return words  # a text in brackets
     return words
-
-
-def _place(name: str, document: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the table in which a setting belongs, empty for the top level, and its key there."""
-    if name in FIELDS:
-        return _OPTIONS, name
-    if name in _LORE:
-        return "lore", name.removeprefix("lore.")
-    if name not in _USER:
-        return "", name
-    has_table = isinstance(document.get("user"), MutableMapping)
-    return ("user", _USER[name]) if has_table or _USER[name] != "name" else ("", "user")
-
-
-def _changed(text: str, name: str, value: Any, where: str) -> str:
-    """Return the text of a config file with another value. Raises ConfigError if a table is none."""
-    import tomlkit
-    from tomlkit.items import Item
-
-    bom = BOM if text.startswith(BOM) else ""
-    document = tomlkit.parse(text.removeprefix(BOM))
-    table_name, key = _place(name, document)
-    user = document.get("user")
-    if table_name == "user" and isinstance(user, str):  # the short form of the table
-        document.pop("user")
-        document["user"] = tomlkit.table() | {"name": str(user)}
-    table: Any = document.setdefault(table_name, tomlkit.table()) if table_name else document
-    if not isinstance(table, MutableMapping):
-        problem = f"{table_name} is not a table; put [{table_name}] on a separate line"
-        raise ConfigError(f"{where}: {problem}", _EDIT_HINT)
-    key = next((known for known in table if known.replace("-", "_") == key), key)
-    new, old = tomlkit.item(value), table.get(key)
-    if isinstance(old, Item):
-        new.trivia.comment, new.trivia.comment_ws = old.trivia.comment, old.trivia.comment_ws
-    table[key] = new
-    return bom + tomlkit.dumps(document)
 
 
 def _problem(text: str, where: str) -> str:

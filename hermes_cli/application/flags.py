@@ -19,8 +19,6 @@ if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.models.plan import PlanRequest
     from hermes_cli.personas.persona import Persona
 
-MAX_DIGITS = 10
-
 
 def _flag(help_text: str, *spellings: str, metavar: str | None = None) -> Any:
     """Return a field of Flags with its typer option, which takes a value if `metavar` is set."""
@@ -65,7 +63,9 @@ class Flags:
     fork: bool = _flag("With -c or -r: continue in a copy of the conversation.", "--fork")
     log: bool = _flag("Save the conversation, also if the config file has save = false.", "--log")
     no_log: bool = _flag("Save nothing to disk: neither the conversation nor the typed lines.", "--no-log")
-    context: str | None = _flag("Set the size of the context window, in tokens.", "--context", metavar="N")
+    context: str | None = _flag(
+        "Set the size of the context window, in tokens (4096 or 4k).", "--context", metavar="N"
+    )
     precision: str | None = _flag(
         "Set the precision: auto (default), 16bit, bf16, fp16, fp32, 8bit or 4bit.",
         "--precision",
@@ -154,12 +154,14 @@ class Flags:
             if persona is not None and persona.context is not None and not source.startswith("environment"):
                 return persona.context, f"persona {persona.key}"
             return settings.context, "" if settings.context is None else source
-        is_number = self.context.isascii() and self.context.isdecimal() and len(self.context) < MAX_DIGITS
-        if not is_number or not 1 <= int(self.context) <= options.MAX_CONTEXT:
+        size = options.parse_context(self.context)
+        if size is None or not 1 <= size <= options.MAX_CONTEXT:
             raise UsageError(
-                f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, not '{self.context[:40]}'"
+                f"--context takes a number of tokens, 1 to {options.MAX_CONTEXT:,}, "
+                f"not '{self.context[:40]}'",
+                f"write it {options.CONTEXT_EXAMPLES}",
             )
-        return int(self.context), ""
+        return size, ""
 
     def overflow(self, settings: "Settings", *, interactive: bool) -> "Overflow":
         """Return the action for a full context window. Raises UsageError for an unknown word."""

@@ -12,7 +12,10 @@ from hermes_cli.formats.transcript import Transcript
 from hermes_cli.private_files import write_private
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.store.duplicates import Duplicates
+from hermes_cli.store.imports import content_hash
 from hermes_cli.store.records import StoredConversation
+from hermes_cli.store.store import Store
 from hermes_cli.tree import Node
 
 SHOWN_KNOWN = 10
@@ -42,6 +45,8 @@ def export_conversations(
     text = registry.write(kind, transcripts)
     if output in {"", "-"}:
         terminal.write(text)
+        if remark := registry.hidden_remark(kind, transcripts):
+            terminal.notice(remark)
         return
     path = files.place(output, transcripts[0].conversation.title, kind.ending)
     write_private(path, text.encode(), replace=force, hint=files.IN_THE_WAY)
@@ -62,20 +67,20 @@ def import_conversations(
 ) -> None:
     """Store the conversations in the files, and print the new numbers and titles.
 
-    Conversations that were imported before are left out, unless `again` is true.
+    Conversations that the store or an earlier file already has are left out, unless `again` is true.
 
     Raises UsageError for a missing file and FormatError for an invalid one. In both cases, nothing is stored.
     """
     terminal, given_format = runtime.terminal, registry.named(format_name) if format_name else None
-    store, rows, known = open_store(runtime), list[tuple[str, str]](), list[tuple[int, str]]()
+    store, rows, known = open_store(runtime), list[tuple[str, str]](), list[str]()
+    repeated = _Repeated(store)
 
     def trees() -> Iterator[tuple[StoredConversation, Sequence[Node]]]:
         for name in names:  # one file after the other, to limit the memory
             for transcript in _read(runtime, name, given_format):
                 conversation, nodes = transcript.conversation, transcript.tree.nodes
-                earlier = None if again else store.imported_as(conversation, nodes)
-                if earlier is not None:
-                    known.append((earlier, conversation.title))
+                if not again and (reason := repeated.reason(transcript)):
+                    known.append(f"{reason}: {sanitize_line(conversation.title)}")
                     continue
                 rows.append((pluralize(len(transcript.tree.path), "message"), conversation.title))
                 yield conversation, nodes
@@ -83,12 +88,31 @@ def import_conversations(
     numbers = store.adopt(trees())
     if numbers:
         terminal.write_rows(columns([(str(number), *row) for number, row in zip(numbers, rows, strict=True)]))
-    for number, title in known[:SHOWN_KNOWN]:
-        terminal.notice(f"already imported as {number}: {sanitize_line(title)}")
+    for line in known[:SHOWN_KNOWN]:
+        terminal.notice(line)
     if len(known) > SHOWN_KNOWN:
-        terminal.notice(f"already imported: {len(known) - SHOWN_KNOWN:,} more")
+        terminal.notice(f"left out as well: {len(known) - SHOWN_KNOWN:,} more")
     hint = "; --again imports the others once more" if known else ""
     terminal.notice(f"{pluralize(len(numbers), 'conversation')} imported{hint}")
+
+
+class _Repeated:
+    """Finds the conversations of an import that the store or an earlier file already has."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._duplicates, self._hashes = store, Duplicates(store), set[str]()
+
+    def reason(self, transcript: Transcript) -> str:
+        """Return why a conversation is left out, or an empty string."""
+        conversation, nodes = transcript.conversation, transcript.tree.nodes
+        key = content_hash(conversation, nodes)
+        if (number := self._store.imported_as(key)) is not None:
+            return f"already imported as {number}"
+        if (number := self._duplicates.holder(conversation, transcript.tree.path, nodes)) is not None:
+            return f"already saved as {number}"
+        is_known = key in self._hashes
+        self._hashes.add(key)
+        return "twice in this import" if is_known else ""
 
 
 def _read(runtime: Runtime, name: str, given_format: registry.ConversationFormat | None) -> list[Transcript]:

@@ -28,6 +28,7 @@ class Runtime:
         self.debug = False
         self.at_exit = ExitStack()
         self.home_problem = ""
+        self._needs_home = False
 
     @cached_property
     def paths(self) -> "Paths":
@@ -35,12 +36,27 @@ class Runtime:
         from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, Paths
 
         paths, self.home_problem = Paths.usable(self.environ)
-        if self.home_problem:
+        if self.home_problem and not self._needs_home:
             home = sanitize_line(self.environ[HOME_VARIABLE])
             self.terminal.error(
                 f"nothing is saved: {HOME_VARIABLE}={home}: {self.home_problem}", f"  {WRITABLE_HINT}"
             )
         return paths
+
+    def require_home(self, folder: str) -> None:
+        """Raise HermesError if this folder of OPENHERMES_HOME cannot be written. No warning is printed.
+
+        `folder` is an attribute of Paths; for `data`, the error is a StoreError. Call this method before
+        `paths` is used.
+        """
+        from hermes_cli.config import HOME_VARIABLE, WRITABLE_HINT, write_problem
+        from hermes_cli.errors import HermesError, StoreError
+
+        self._needs_home = True
+        if write_problem(getattr(self.paths, folder)) and self.home_problem:
+            home = self.environ[HOME_VARIABLE]
+            kind = StoreError if folder == "data" else HermesError
+            raise kind(f"{HOME_VARIABLE}={home} cannot be written: {self.home_problem}", WRITABLE_HINT)
 
     @cached_property
     def settings(self) -> "Settings":

@@ -20,17 +20,18 @@ from hermes_cli.chat.prompt_settings import Names, PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
-from hermes_cli.errors import StoreError, UsageError
+from hermes_cli.errors import PersonaError, StoreError, UsageError
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.user_personas import require_one
 
 SEED_BITS = 32
 
@@ -49,12 +50,16 @@ def start_session(
     a chat. With `save`, the conversation is saved. With `in_background`, the model is loaded on a thread. All
     flags are validated first, because loading the model takes longest.
     """
+    if flags.user is not None:
+        require_one(runtime.settings.users, flags.user)
     recorder = _open_recorder(runtime, save=save, required=flags.continues)
     earlier = _earlier_conversation(runtime, recorder, flags) if flags.continues or flags.fork else None
     personas = _find_personas(runtime, flags, earlier)
     if earlier is not None and flags.user is None:  # an earlier name stays
         flags = replace(flags, user=" ".join(earlier.setting.user.split()) or None)
     sampling = flags.options(runtime.settings, personas[0])
+    if input_text is None and earlier is None:
+        _check_templates(runtime, flags, personas)
     deadline = Deadline()
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
@@ -77,11 +82,25 @@ def start_session(
     return session, choice
 
 
+def _check_templates(runtime: Runtime, flags: Flags, personas: Sequence[Persona]) -> None:
+    """Print a notice if a new chat with the personas has no value for `{{input}}`.
+
+    Raises UsageError if a variable has no value.
+    """
+    for persona in personas:
+        template.chat_values(persona, _assignments(flags))
+        if template.INPUT in template.variables(persona):
+            runtime.terminal.notice(
+                f"{sanitize_line(persona.name)}: {{{{input}}}} has no value in a chat; "
+                f"'{template.IN_A_CHAT}' replaces it"
+            )
+
+
 def _change_personas(session: Session, members: Sequence[Member], earlier: StoredConversation) -> str:
     """Give a resumed conversation other personas, and return a notice about what this changes."""
     before = session.members[0].opening
     restored = zip(session.members, members, strict=False)
-    session.change_personas([replace(old, opening=new.opening) for old, new in restored])
+    session.change_personas([replace(old, opening=new.opening, file=new.file) for old, new in restored])
     opening = members[0].opening
     changed = ["the system prompt"] if opening.system != before.system else []
     changed += ["the examples"] if opening.examples != before.examples else []
@@ -132,7 +151,12 @@ def open_member(
     chosen = runtime.settings.user_for(persona.user, DEFAULT_USER, check_text(user or "", "--user"))
     macros = macros_of(persona, chosen.name, shared.seed, chosen.description)
     macros = replace(macros, state=shared.state, group=shared.group)
-    values = template_values(flags, persona, input_text) if input_text is not None else {}
+    if input_text is None:
+        assignments = _assignments(flags)
+        values = template.chat_values(persona, assignments) if assignments else {}
+        macros = replace(macros, template_values=values)
+    else:
+        values = template_values(flags, persona, input_text)
     filled = replace(macros, template_values=values)
     opening = open_with(persona, filled, chosen.description, deadline)
     if deadline.report:
@@ -141,7 +165,8 @@ def open_member(
     if flags.system is not None:
         system = check_text(flags.system, "--system")
         opening = replace(opening, system=system or None, character_at=len(system))
-    is_shared = flags.system is None and not (values and template.system_variables(persona))
+    own_values = values and (input_text is None or template.system_variables(persona))
+    is_shared = flags.system is None and not own_values
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
     prompt_settings = PromptSettings(
         macros,
@@ -155,7 +180,7 @@ def open_member(
         fills_turns=persona.is_character,
         names=Names(runtime.settings.names),
     )
-    return Member(persona, opening, prompt_settings)
+    return Member(persona, opening, prompt_settings, _file_of(runtime, persona))
 
 
 def _lorebooks(runtime: Runtime, flags: Flags, persona: Persona) -> tuple[Lorebook, ...]:
@@ -171,8 +196,11 @@ def _lorebooks(runtime: Runtime, flags: Flags, persona: Persona) -> tuple[Lorebo
 
 def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:
     """Return the values of the variables of a persona. Raises UsageError as `template.values` does."""
-    assignments = [check_text(text, "--var") for text in flags.variables or ()]
-    return template.values(persona, assignments, input_text)
+    return template.values(persona, _assignments(flags), input_text)
+
+
+def _assignments(flags: Flags) -> list[str]:
+    return [check_text(text, "--var") for text in flags.variables or ()]
 
 
 def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
@@ -242,17 +270,49 @@ def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation |
         return found
     if earlier is None or not earlier.persona:
         return [runtime.persona(None)]
-    listed = [_earlier_persona(runtime, key) for key in earlier.persona_keys]
+    listed = earlier_personas(runtime, earlier)
     if len(listed) == 1:
         return [listed[0] or runtime.persona(None)]
     known = zip(listed, earlier.names, earlier.persona_keys, strict=True)
     return [persona or Persona(name, "", Path(f"{key}.toml")) for persona, name, key in known]
 
 
-def _earlier_persona(runtime: Runtime, key: str) -> Persona | None:
-    """Return the persona of an earlier conversation, or print a notice that it is not in the list."""
-    persona = runtime.listed_persona(key)
-    if persona is None:
+def earlier_personas(runtime: Runtime, earlier: StoredConversation) -> list[Persona | None]:
+    """Return the personas of an earlier conversation. Print a notice for each that is gone; it is None."""
+    saved = zip(earlier.persona_keys, earlier.persona_files, strict=True)
+    return [_earlier_persona(runtime, key, file) for key, file in saved]
+
+
+def _earlier_persona(runtime: Runtime, key: str, file: str) -> Persona | None:
+    if file:
+        return _persona_in_file(runtime, key, Path(file))
+    persona = runtime.listed_persona(key) if key else None
+    if persona is None and key:
         name = sanitize_line(key)
         runtime.terminal.notice(f"there is no persona '{name}' in the list; if it was a file, add -p FILE")
     return persona
+
+
+def _persona_in_file(runtime: Runtime, key: str, file: Path) -> Persona | None:
+    """Return the persona of an earlier conversation from the file that the user gave. Print which file.
+
+    If the file is gone or invalid, print a notice and return None.
+    """
+    name, shown, terminal = sanitize_line(key), sanitize_line(str(file), LONG_LINE), runtime.terminal
+    if not (file.is_absolute() and loader.is_file(file)):
+        terminal.notice(f"the file of the persona '{name}' is gone: {shown}; if you moved it, add -p FILE")
+        return None
+    try:
+        persona = loader.load_file(file)
+    except PersonaError as error:
+        terminal.notice(f"the persona '{name}' is not used: {sanitize_line(error.message, LONG_LINE)}")
+        return None
+    terminal.notice(f"the persona '{name}' is read from {shown}")
+    return persona
+
+
+def _file_of(runtime: Runtime, persona: Persona) -> str:
+    """Return the absolute path of a persona's file, or an empty string if the list of personas has it."""
+    source = persona.source.absolute()
+    folders = {folder.resolve() for folder in (runtime.paths.personas, loader.shipped_dir())}
+    return "" if source.parent.resolve() in folders else str(source)

@@ -6,7 +6,7 @@ seed, so the same entries fire again after a resume, a swipe or an undo. `lore_s
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from random import Random
@@ -26,7 +26,7 @@ from hermes_cli.chat.lore_keys import (
 from hermes_cli.chat.lore_scan import Scan
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
-from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, labels
 from hermes_cli.personas.macros import Macros
 from hermes_cli.untrusted.deadline import Deadline
 
@@ -47,8 +47,9 @@ class LoreMatcher:
     """Matches the entries of several lorebooks. An entry's number is its index in `entries`.
 
     The entries have the settings of their lorebook or the default ones, and the macros in their keys are
-    expanded. Those with a title in `off` are disabled, and so are those for other characters. `greetings` are
-    those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or too slow.
+    expanded. Those with a title or a label in `off` are disabled, and so are those for other characters.
+    `greetings` are those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or
+    too slow.
     """
 
     def __init__(
@@ -58,17 +59,18 @@ class LoreMatcher:
         settings: LoreSettings = _DEFAULTS,
         *,
         greetings: Sequence[str] = (),
-        off: Collection[str] = (),
+        off: frozenset[str] = frozenset(),
         deadline: Deadline | None = None,
     ) -> None:
         self.macros = macros
         self.settings = settings
         self.books = tuple(books)
         self.greetings = greetings
-        self._off = off
         with deadline or Deadline() as limit:
+            entries = ((entry, book) for book in self.books for entry in book.entries)
             self.entries = [
-                (self._prepared(entry, book, limit), book) for book in self.books for entry in book.entries
+                (self._prepared(entry, book, limit, is_off=not off.isdisjoint((label, entry.title))), book)
+                for label, (entry, book) in zip(labels(self.books), entries, strict=True)
             ]
         self.disabled_keys: dict[str, str] = {}
         self._expressions = dict[str, Any]()
@@ -77,7 +79,7 @@ class LoreMatcher:
         self._slow_s = 0.0
         self._slow = Counter[str]()
 
-    def _prepared(self, entry: LoreEntry, book: Lorebook, deadline: Deadline) -> LoreEntry:
+    def _prepared(self, entry: LoreEntry, book: Lorebook, deadline: Deadline, *, is_off: bool) -> LoreEntry:
         """Return an entry with the settings that apply to it."""
         is_recursive = _first(book.recursive, self.settings.recursive)
         return replace(
@@ -87,7 +89,7 @@ class LoreMatcher:
             scan_depth=_first(entry.scan_depth, book.scan_depth, self.settings.scan_depth),
             whole_words=_first(entry.whole_words, book.whole_words, self.settings.whole_words),
             recurses=entry.recurses and is_recursive,
-            enabled=entry.enabled and entry.title not in self._off and self._is_for_character(entry),
+            enabled=entry.enabled and not is_off and self._is_for_character(entry),
         )
 
     def _filled(self, keys: tuple[str, ...], deadline: Deadline) -> tuple[str, ...]:

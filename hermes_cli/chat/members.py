@@ -22,12 +22,14 @@ class Member:
     """A character of a conversation.
 
     `opening` has the system prompt, examples and greetings of its persona, with macros expanded, and
-    `prompt_settings` the other parts of the prompts for its answers.
+    `prompt_settings` the other parts of the prompts for its answers. `file` is the absolute path of the
+    persona, if the user gave it as a file.
     """
 
     persona: Persona = field(default_factory=lambda: Persona("", "", Path()))
     opening: Opening = field(default_factory=Opening)
     prompt_settings: PromptSettings = field(default_factory=PromptSettings)
+    file: str = ""
 
     @property
     def name(self) -> str:

@@ -54,8 +54,8 @@ class PromptSettings:
     `character_note` is the persona's note and `note` the user's; both are inserted a few turns before the
     end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
     begins with the user's name and a colon. `lore` holds the defaults of the lorebooks, and `lore_off` the
-    titles of the entries that the user has switched off. If `fills_turns` is true, the macros in the user's
-    turns and note are expanded.
+    titles or labels of the entries that the user has switched off. If `fills_turns` is true, the macros in
+    the user's turns and note are expanded.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))

@@ -111,6 +111,11 @@ class Recorder:
             number = self.conversation
             self._try(lambda store: store.set_opening(number, opening.before))
 
+    @property
+    def saved_variables(self) -> tuple[tuple[str, str], ...]:
+        """The saved variables of the conversation."""
+        return self._settings.variables
+
     def change_persona(self, persona: str, opening: Opening) -> None:
         """Save another persona and its opening for the same turns."""
         self.persona, self._opening = persona, opening

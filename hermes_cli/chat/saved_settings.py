@@ -7,9 +7,9 @@ from pathlib import Path
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.personas.macros import USER_TEXT
+from hermes_cli.personas.macros import USER_TEXT, MacroState
 from hermes_cli.personas.persona import Note, Persona
-from hermes_cli.store.records import SavedMember, SavedSettings
+from hermes_cli.store.records import SavedMember, SavedSettings, StoredConversation, bounded_variables
 
 
 def to_saved(members: Sequence[Member], summaries: Sequence[Summary]) -> SavedSettings:
@@ -22,6 +22,7 @@ def to_saved(members: Sequence[Member], summaries: Sequence[Summary]) -> SavedSe
     at, about_user = first.opening.character_at, macros.texts.get(USER_TEXT, "")
     return SavedSettings(
         macros.user, macros.seed, note.text, note.depth, tuple(stored), off, at, about_user,
+        bounded_variables(macros.state.variables.items()), first.file,
         first.name if others else "", tuple(map(_saved_member, others)),
     )  # fmt: skip
 
@@ -29,25 +30,31 @@ def to_saved(members: Sequence[Member], summaries: Sequence[Summary]) -> SavedSe
 def _saved_member(member: Member) -> SavedMember:
     opening = member.opening
     examples = tuple((message.role, message.text) for message in opening.examples)
-    return SavedMember(member.persona.key, member.name, opening.system, examples, opening.character_at)
+    key, at = member.persona.key, opening.character_at
+    return SavedMember(key, member.name, opening.system, examples, at, member.file)
 
 
-def from_saved(saved: SavedSettings, opening: Opening, members: Sequence[Member]) -> tuple[Member, ...]:
+def from_saved(
+    stored: StoredConversation, saved: SavedSettings, opening: Opening, members: Sequence[Member]
+) -> tuple[Member, ...]:
     """Return the members of a stored conversation. The first one has the stored `opening`.
 
     `members` are those of its personas, in the same order. One that is missing has no lore. Members that the
     conversation did not have keep their opening.
     """
     first, *others = members
-    restored = [_restored(saved, first, opening)]
+    state = first.prompt_settings.macros.state
+    state = replace(state, variables={**state.variables, **dict(saved.variables)})
+    restored = [_with_file(_restored(saved, state, first, opening), stored.persona, saved.persona_file)]
     for index, other in enumerate(saved.others):
         examples = tuple(Message(Role(role), text) for role, text in other.examples)
         member = others[index] if index < len(others) else _without_persona(other, first)
         greetings = member.opening.greetings
-        stored = Opening(other.system, examples, greetings, character_at=other.character_at)
-        restored.append(_restored(saved, member, stored))
+        its_opening = Opening(other.system, examples, greetings, character_at=other.character_at)
+        member = _restored(saved, state, member, its_opening)
+        restored.append(_with_file(member, other.persona, other.persona_file))
     new = others[len(saved.others) :]
-    return (*restored, *(_restored(saved, member, member.opening) for member in new))
+    return (*restored, *(_restored(saved, state, member, member.opening) for member in new))
 
 
 def _without_persona(saved: SavedMember, first: Member) -> Member:
@@ -58,13 +65,18 @@ def _without_persona(saved: SavedMember, first: Member) -> Member:
     return Member(Persona(saved.name, "", Path(f"{saved.persona}.toml")), Opening(), kept)
 
 
-def _restored(saved: SavedSettings, member: Member, opening: Opening) -> Member:
+def _with_file(member: Member, key: str, file: str) -> Member:
+    """Return the member with the saved file of its persona, unless the persona itself was opened."""
+    return member if member.persona.key == key and member.file else replace(member, file=file)
+
+
+def _restored(saved: SavedSettings, state: MacroState, member: Member, opening: Opening) -> Member:
     """Return the member with the stored settings and the stored opening."""
     settings = member.prompt_settings
     macros = settings.macros
     seed = macros.seed if saved.seed is None else saved.seed
     texts = {**macros.texts, USER_TEXT: saved.about_user} if saved.about_user else macros.texts
-    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts)
+    macros = replace(macros, user=saved.user or macros.user, seed=seed, texts=texts, state=state)
     note = Note(saved.note, saved.note_depth) if saved.note else None
     is_cacheable = member.opening.cacheable and opening.system == member.opening.system
     changed = replace(settings, macros=macros, note=note, lore_off=frozenset(saved.lore_off))

@@ -74,6 +74,8 @@ class SessionPrompt:
                 return None
             prompt = self.assembled(turns, speaker, deadline)
         self._report_left_out(prompt, member)
+        if dict(session.recorder.saved_variables) != member.prompt_settings.macros.state.variables:
+            session.save_settings()
         if prompt.skipped:
             session.remarks.append(prompt.skipped)
         if prompt.tokens >= prompt.window:
@@ -102,17 +104,21 @@ class SessionPrompt:
         session.set_summaries((*session.summaries, Summary(tuple(turns[:first]), text, through)))
         count = "message" if first == 1 else f"{first:,} messages"
         remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
-        session.remarks.append(remark if text else f"Left out the first {count}: too long to summarize")
+        if text:
+            session.remarks.append(remark)
+        else:
+            session.warnings.append(f"Left out the first {count}: too long to summarize")
         return True
 
     def _report_left_out(self, prompt: Prompt, member: Member) -> None:
-        """Add a remark about parts that are left out, and about unknown macros.
+        """Add a warning about each kind of part that is left out, and a remark about unknown macros.
 
-        It is added once for each kind of part in a conversation.
+        A warning is added once in a conversation.
         """
         tree = self._session.tree
         reported = self._reported[1] if self._reported[0] is tree else set()
         new = [part for part in prompt.left_out if part.kind not in reported]
         self._reported = tree, reported | {part.kind for part in new}
         state = member.prompt_settings.macros.state
-        self._session.remarks += report_unknown(state) + left_out_remarks(new)
+        self._session.remarks += report_unknown(state)
+        self._session.warnings += left_out_remarks(new)

@@ -24,8 +24,8 @@ class SessionState:
     characters that answer, each with an opening before the tree and prompt settings; most conversations have
     one. `waiting` are the indices of those who answer the user's last turn after the current answer.
     `summaries` replace the oldest turns; each covers more turns than the one before. `remarks` are messages
-    for the user about turns that were left out or summarized. `recorder` saves the tree. `deadline` is that
-    of the opening, which the first prompt shares.
+    for the user about changed text and summaries, and `warnings` about parts of the prompt that were left
+    out. `recorder` saves the tree. `deadline` is that of the opening, which the first prompt shares.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class SessionState:
     ) -> None:
         self.recorder = recorder or Recorder()
         self.remarks: list[str] = []
+        self.warnings: list[str] = []
         self.tree: Tree
         self.members: tuple[Member, ...]
         self.waiting: list[int]
@@ -140,6 +141,8 @@ class SessionState:
 
     def _require_turn(self, turn: Node | None) -> None:
         """Raise UsageError if there is no turn of the user to answer in the prompt."""
+        while turn is not None and turn.is_hidden and turn.role is not Role.USER:  # an imported comment
+            turn = self.tree.node(turn.parent or 0)
         if turn is None or (turn.role is not Role.USER and not len(self.members) > 1):
             raise UsageError("the turn that this answers was deleted", "/tree shows it on another branch")
         if turn.is_hidden:
@@ -244,7 +247,7 @@ class SessionState:
         greetings = tuple(node.text for node in tree.children(None) if node.role is Role.ASSISTANT)
         first = replace(Opening.behind(stored.opening, greetings), character_at=saved.character_at)
         self.tree, self.waiting = tree, []
-        self.members = from_saved(saved, first, members or self.members)
+        self.members = from_saved(stored, saved, first, members or self.members)
         paths = ((through, text, tree.path_to(through)) for through, text in saved.summaries)
         self.summaries = tuple(
             Summary(

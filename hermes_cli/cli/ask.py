@@ -66,9 +66,9 @@ def ask(
     from hermes_cli.application.answer import OutputFormat, print_answer
     from hermes_cli.application.prompt import read_prompt
 
-    if then_chat and (as_json or json_stream or no_stream or prefill or flags.variables):
+    if then_chat and (as_json or json_stream or no_stream or prefill):
         raise UsageError(
-            "--then-chat excludes --json, --json-stream, --no-stream, --prefill and --var", "omit one of them"
+            "--then-chat excludes --json, --json-stream, --no-stream and --prefill", "omit one of them"
         )
     if as_json + json_stream + no_stream > 1:
         raise UsageError("--json, --json-stream and --no-stream exclude each other", "use one of them")

@@ -13,6 +13,7 @@ app = new_app()
     app,
     takes=(
         *CONVERSATION,
+        "variables",
         "continue_last",
         "resume",
         "fork",

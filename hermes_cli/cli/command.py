@@ -99,9 +99,16 @@ def new_app(help_text: str = "", *, examples: Sequence[str] = ()) -> typer.Typer
 
 
 def command(
-    app: typer.Typer, name: str | None = None, takes: Sequence[str] = (), *, examples: Sequence[str] = ()
+    app: typer.Typer,
+    name: str | None = None,
+    takes: Sequence[str] = (),
+    *,
+    examples: Sequence[str] = (),
+    writes: str = "",
 ) -> Callable[[Function], Function]:
     """Register a function as a command of `app`, with examples for its help.
+
+    `writes` is the folder, an attribute of Paths, that the command must be able to write, if there is one.
 
     `takes` lists the shared flags (fields of Flags) and the generation options that the command accepts. The
     function is called with the Runtime, its own parameters, and Flags as `flags` if `takes` is not empty.
@@ -119,6 +126,8 @@ def command(
                 flags = {flag: arguments.pop(flag) for flag in takes if flag in arguments}
                 sampling = {name: flags.pop(name) for name in SAMPLING if name in flags}
                 arguments["flags"] = Flags(**flags, sampling=sampling)
+            if writes:
+                _context.obj.require_home(writes)
             function(_context.obj, **arguments)
 
         parameters = [

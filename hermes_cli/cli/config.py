@@ -22,45 +22,21 @@ def path(runtime: Runtime) -> None:
 @command(app, "show")
 def show(runtime: Runtime) -> None:
     """Show every setting with its value and its source."""
-    from hermes_cli import options
-    from hermes_cli.config import PLAIN_SETTINGS
-    from hermes_cli.lore_settings import NAMES
+    from hermes_cli.application.config_file import setting_rows
     from hermes_cli.screen.columns import columns
-    from hermes_cli.screen.sanitize import sanitize_line
 
-    settings = runtime.settings
-    rows = [(name, _text(getattr(settings, name)), settings.source(name)) for name in PLAIN_SETTINGS]
-    rows += [("user.description", sanitize_line(settings.about_user) or "-", settings.source("about_user"))]
-    lore = ((name, getattr(settings.lore, name)) for name in NAMES)
-    rows += [(f"lore.{name}", _text(value), settings.source("lore")) for name, value in lore]
-    rows += [
-        (
-            f"users.{sanitize_line(key)}",
-            sanitize_line(": ".join(filter(None, (user.name, user.description)))),
-            settings.source("users"),
-        )
-        for key, user in settings.users.items()
-    ]
-    sampling = settings.sampling(flags={})
-    rows += [
-        (name, options.value_text(getattr(sampling.options, name)), sampling.source(name))
-        for name in options.FIELDS
-    ]
-    runtime.terminal.write_rows(columns(rows))
+    runtime.terminal.write_rows(columns(setting_rows(runtime.settings)))
 
 
-def _text(value: object) -> str:
-    """Return a value as in the config file, or "-" if it is not set."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "-" if value is None else str(value)
-
-
-@command(app, "set")
+@command(app, "set", writes="config")
 def set_command(
     runtime: Runtime,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A setting or an option, as 'hermes config show' lists it.")
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="A setting or an option, as 'hermes config show' lists it, or users.NAME.name.",
+        ),
     ],
     values: Annotated[
         list[str], typer.Argument(metavar="VALUE...", help="Its value; stop and ban take several.")
@@ -72,7 +48,23 @@ def set_command(
     set_value(runtime, key, values)
 
 
-@command(app, "edit")
+@command(app, "unset", writes="config")
+def unset_command(
+    runtime: Runtime,
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A setting or an option, or users.NAME for a user persona.")
+    ],
+) -> None:
+    """Remove a value from the config file, and print the value that applies now.
+
+    The comments and the layout of the file are kept.
+    """
+    from hermes_cli.application.config_file import unset_value
+
+    unset_value(runtime, key)
+
+
+@command(app, "edit", writes="config")
 def edit_command(runtime: Runtime) -> None:
     """Edit the config file in $VISUAL or $EDITOR, and check it afterwards.
 

@@ -115,7 +115,8 @@ def plan(
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)
         runtime.terminal.write(json.dumps(plan_object | _forms_object(planned), ensure_ascii=False) + "\n")
     elif rows := report.candidates_of(result):
-        runtime.terminal.write_rows(columns(report.table(rows)))
+        table = columns(report.table(rows))
+        runtime.terminal.write_rows(table if runtime.terminal.has_room_for(table) else report.stacked(rows))
     if not planned.is_installed:
         runtime.terminal.notice(f"{facts.name} is not downloaded yet; its size is taken from the catalogue")
     if isinstance(result, Exception):

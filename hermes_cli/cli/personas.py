@@ -55,7 +55,7 @@ def show_command(runtime: Runtime, name: Name) -> None:
     show(runtime, name)
 
 
-@command(app, "new")
+@command(app, "new", writes="config")
 def new_command(
     runtime: Runtime,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The character's name.")],
@@ -113,7 +113,7 @@ def prompt_command(
     print_prompts(runtime, replace(flags, personas=[name], on_overflow="drop"), like, messages or [])
 
 
-@command(app, "import")
+@command(app, "import", writes="config")
 def import_command(
     runtime: Runtime,
     files: Annotated[

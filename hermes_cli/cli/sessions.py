@@ -99,7 +99,7 @@ def search(
     _print_rows(runtime, rows, "no message contains all of these words")
 
 
-@command(app, "rename")
+@command(app, "rename", writes="data")
 def rename(
     runtime: Runtime,
     name: Name,
@@ -110,7 +110,7 @@ def rename(
     store.rename(find_conversation(store, name).id, check_text(title, "the title"))
 
 
-@command(app, "rm")
+@command(app, "rm", writes="data")
 def rm(
     runtime: Runtime,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Numbers or titles.")],
@@ -119,7 +119,7 @@ def rm(
     conversations.remove(runtime, names)
 
 
-@command(app, "prune")
+@command(app, "prune", writes="data")
 def prune(
     runtime: Runtime,
     days: Annotated[
@@ -167,13 +167,13 @@ def export_command(
     import_export.export_conversations(runtime, names or [], format_name, output, force=force)
 
 
-@command(app, "import")
+@command(app, "import", writes="data")
 def import_command(
     runtime: Runtime,
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files; - is standard input.")],
     format_name: FormatName = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Import conversations again that were imported before.")
+        bool, typer.Option("--again", help="Import conversations that are stored already, too.")
     ] = False,
 ) -> None:
     """Import conversations from hermes or another program. If one of the files is invalid, none is imported.

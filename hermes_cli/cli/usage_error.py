@@ -44,13 +44,18 @@ OTHER_COMMANDS: Final = {
 }
 """Commands of other programs, each with the one that it is in a command group of hermes."""
 
-_UNSET: Final = "'hermes config edit' opens the config file: delete the line of the setting"
+_UNSET: Final = "'hermes config unset KEY' removes a setting"
 _DELETE_PERSONA: Final = "'hermes personas show NAME' prints the path of its file: delete that file"
 WITHOUT_COMMAND: Final = {
-    **dict.fromkeys(("config unset", "config rm", "config delete", "config reset"), _UNSET),
+    **dict.fromkeys(("config rm", "config remove", "config delete", "config reset"), _UNSET),
     **dict.fromkeys(("personas rm", "personas delete", "personas remove"), _DELETE_PERSONA),
 }
 """What a user can do instead of a command that hermes does not have."""
+
+WITHOUT_OPTION: Final = {
+    ("ask", "--no-log"): "ask saves nothing without --log; 'hermes chat --no-log PROMPT' continues in a chat",
+}
+"""What a user can do instead of an option that a command does not have."""
 
 
 def print_usage_error(error: Any, terminal: Terminal) -> int:
@@ -71,7 +76,9 @@ def _hint(error: Any, context: Any) -> str:
     """Return the line with the next step, or an empty string."""
     if context is None:
         return ""
-    instead = WITHOUT_COMMAND.get(f"{context.info_name} {_unknown_command(error)}")
+    instead = WITHOUT_COMMAND.get(f"{context.info_name} {_unknown_command(error)}") or WITHOUT_OPTION.get(
+        (context.info_name, getattr(error, "option_name", None) or "")
+    )
     return " " * 8 + (instead or f"run '{context.command_path} -h' for help")
 
 
@@ -94,7 +101,9 @@ def _message(error: Any, context: Any) -> str:
             meant = "" if f"{context.info_name} {word}" in WITHOUT_COMMAND else closest(word, known)
         return f"there is no command '{word}'" + (f"; did you mean '{meant}'?" if meant else "")
     if kind == "NoSuchOption" and option is not None:
-        return f"there is no option {option}{_suggestion(option, _known_options(context))}"
+        has_advice = (context.info_name, option) in WITHOUT_OPTION
+        guess = "" if has_advice else _suggestion(option, _known_options(context))
+        return f"there is no option {option}{guess}"
     if found := re.match(r"Got unexpected extra argument\S* \((.*)\)", text):
         return f"'{context.command_path}' takes no argument '{found[1]}'"
     text = re.sub(r"(\S+) is not in the range x>=(\d+)", r"\1 is less than \2", text)

@@ -13,7 +13,7 @@ from hermes_cli.formats import members_json
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import ELSEWHERE, Transcript
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.store.records import LAST_TIME, SavedSettings, StoredConversation
+from hermes_cli.store.records import LAST_TIME, SavedSettings, StoredConversation, bounded_variables
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.value import Value
 
@@ -61,6 +61,7 @@ def _setting_json(setting: SavedSettings) -> dict[str, Any]:
         "lore_off": list(setting.lore_off),
         "character_at": setting.character_at,
         "about_user": setting.about_user,
+        "variables": dict(setting.variables),
         "character": setting.character,
         "others": [members_json.to_json(member) for member in setting.others],
     }
@@ -142,8 +143,15 @@ def _setting(node: Value, seen: set[int]) -> SavedSettings:
         tuple(title.text() for title in node.get("lore_off").items()),
         node.get("character_at").integer(),
         node.get("about_user").text(),
-        members_json.name(node.get("character")),
-        tuple(map(members_json.from_json, node.get("others").items())),
+        _variables(node.get("variables")),
+        character=members_json.name(node.get("character")),
+        others=tuple(map(members_json.from_json, node.get("others").items())),
+    )
+
+
+def _variables(node: Value) -> tuple[tuple[str, str], ...]:
+    return bounded_variables(
+        (node.policy.clean((*node.path, key), key), node[key].text()) for key in node.table().value
     )
 
 

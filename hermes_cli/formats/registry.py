@@ -27,7 +27,7 @@ class ConversationFormat:
 
     `several` is whether a file can contain more than one conversation. `leaves_out` describes the parts of a
     tree that the format cannot represent, and is empty if there are none. `has_note` is whether it can
-    contain the user's note.
+    contain the user's note, and `marks_hidden` whether it marks messages that are hidden from the model.
     """
 
     name: str
@@ -40,6 +40,7 @@ class ConversationFormat:
     several: bool = False
     leaves_out: str = "other branches"
     has_note: bool = False
+    marks_hidden: bool = False
 
 
 def _one(write: Callable[[Transcript], str]) -> Callable[[Sequence[Transcript]], str]:
@@ -75,6 +76,7 @@ FORMATS: Final = (
         several=True,
         leaves_out="",
         has_note=True,
+        marks_hidden=True,
     ),
     ConversationFormat(
         "fastchat",
@@ -95,6 +97,7 @@ FORMATS: Final = (
         _has_any_key(*sillytavern.HEADER, sillytavern.TEXT),
         leaves_out="branches other than swipes",
         has_note=True,
+        marks_hidden=True,
     ),
     ConversationFormat(
         "sharegpt",
@@ -187,7 +190,16 @@ def remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -
     omitted += ["the note"] if not file_format.has_note and any(setting.note for setting in settings) else []
     omitted += ["summaries"] if any(setting.summaries for setting in settings) else []
     without = f", without {' and '.join(omitted)} (json has them)" if omitted else ""
-    return f"{file_format.name}{without}"
+    return "; ".join(filter(None, (f"{file_format.name}{without}", hidden_remark(file_format, transcripts))))
+
+
+def hidden_remark(file_format: ConversationFormat, transcripts: Sequence[Transcript]) -> str:
+    """Return the number of hidden messages that an export has as ordinary ones, or an empty string."""
+    hidden = sum(node.is_hidden for transcript in transcripts for node in transcript.tree.path)
+    if file_format.marks_hidden or not hidden:
+        return ""
+    count = "1 hidden message is" if hidden == 1 else f"{hidden:,} hidden messages are"
+    return f"{count} not marked (json and sillytavern mark them)"
 
 
 def read(

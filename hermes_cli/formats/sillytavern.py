@@ -9,8 +9,8 @@ other branches, such as two user turns after the same answer.
 A group chat has no header, and its answers have the names of several characters. hermes' data is then in the
 `extra` of the first message, under the same key.
 
-SillyTavern hides messages with `is_system` from the model, so they are not imported, and a remark reports
-them. A narrator message (`extra.type`) becomes a system message.
+SillyTavern hides messages with `is_system` from the model, as `/hide` does. Comments and messages of a
+narrator (`extra.type`) become system messages. The variables of `{{setvar}}` are in `chat_metadata`, too.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from hermes_cli.formats.dates import iso, seconds_of
 from hermes_cli.formats.json_text import dump, parse_lines
 from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role
-from hermes_cli.store.records import SavedMember, SavedSettings
+from hermes_cli.store.records import SavedMember, SavedSettings, bounded_variables
 from hermes_cli.tree import Node
 from hermes_cli.untrusted.value import Value
 
@@ -29,6 +29,8 @@ HEADER: Final = frozenset({"user_name", "character_name", "chat_metadata"})
 USER, CHARACTER, NARRATOR = "User", "Assistant", "narrator"
 TEXT: Final = "mes"
 """The key of a message's text, which the first line of a group chat has."""
+_SYSTEM_TYPES: Final = frozenset((NARRATOR, "comment"))
+_VARIABLES: Final = "variables"
 _HERMES_KEY: Final = "hermes"
 _MODEL: Final = "model"
 _WITHOUT_NAME: Final = frozenset(("", "unused", USER))
@@ -54,6 +56,7 @@ def write(transcript: Transcript) -> str:
         "others": [members_json.to_json(member) for member in record.setting.others],
     }
     metadata = ({"system_prompt": prompt} if prompt else {}) | _note_json(record.setting)
+    metadata |= {_VARIABLES: dict(record.setting.variables)} if record.setting.variables else {}
     header = {
         "user_name": user,
         "character_name": name,
@@ -86,7 +89,7 @@ def _line(stored: Node, name: str, swipes: list[Node]) -> dict[str, Any]:
     line = {
         "name": name,
         "is_user": stored.role is Role.USER,
-        "is_system": False,
+        "is_system": stored.is_hidden,
         "send_date": iso(stored.created),
         "mes": stored.text,
         "extra": _extra(stored),
@@ -128,24 +131,25 @@ def read(text: str) -> list[Transcript]:
         header, lines = header.get("extra").get(_HERMES_KEY), [header, *lines]
     elif HEADER.isdisjoint(header.value):
         header.reject(f"is not a header: it has none of {', '.join(sorted(HEADER))}")
-    messages, leaf, hidden = list[Node](), None, 0
+    messages, leaf, left_out = list[Node](), None, 0
     narration = list[Message]()
     user = _name(header.get("user_name"))
     for line in lines:
-        if line.get("is_system").boolean():
-            hidden += 1
-            continue
+        is_hidden = line.get("is_system").boolean()
         if not user and _role(line) is Role.USER:
             user = _name(line.get("name"))
         siblings, visible = _messages(line, len(messages) + 1, leaf)
-        if leaf is None and siblings[visible].role is Role.SYSTEM:
-            narration.append(siblings[visible].message)
+        if leaf is None and siblings[visible].role is Role.SYSTEM:  # a tree does not begin with one
+            left_out += is_hidden
+            narration += [] if is_hidden else [siblings[visible].message]
             continue
-        messages += siblings
+        messages += [replace(node, is_hidden=is_hidden) for node in siblings]
         leaf = siblings[visible].id
     if leaf is None:
         header.reject("has no turn after it")
-    remarks = [f"messages that SillyTavern hides from the model are left out: {hidden:,}"] if hidden else []
+    hidden = sum(node.is_hidden for node in messages)
+    remarks = [f"hidden comments before the first turn are left out: {left_out:,}"] if left_out else []
+    remarks += [f"messages hidden from the model: {hidden:,}; /tree shows them"] if hidden else []
     opening, hermes_data = _opening(header)
     setting = _setting(header.get("chat_metadata"), hermes_data, user, remarks)
     messages, setting = _as_group(messages, setting, members_json.name(header.get("character_name")))
@@ -174,8 +178,8 @@ def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str])
     off = tuple(title.text() for title in hermes_data.get("lore_off").items())
     own_name = " ".join(hermes_data.get("user").text().split())
     others = tuple(map(members_json.from_json, hermes_data.get("others").items()))
-    seed = hermes_data.get("seed").integer_or_none()
-    setting = SavedSettings(own_name or user, seed, lore_off=off, others=others)
+    seed, variables = hermes_data.get("seed").integer_or_none(), _variables(metadata.get(_VARIABLES))
+    setting = SavedSettings(own_name or user, seed, lore_off=off, variables=variables, others=others)
     prompt = metadata.get("note_prompt")
     if not isinstance(prompt.value, str) or not prompt.value.strip():
         return setting
@@ -191,6 +195,16 @@ def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str])
     if _number(metadata, "note_role", _AS_SYSTEM) != _AS_SYSTEM:
         remarks.append("the author's note is sent as system, not as another role")
     return replace(setting, note=prompt.text(), note_depth=min(depth, _MAX_DEPTH))
+
+
+def _variables(table: Value) -> tuple[tuple[str, str], ...]:
+    """Return the variables of a chat. Those that are neither text nor a number are left out."""
+    values = table.value if isinstance(table.value, dict) else {}
+    usable = {name: value for name, value in values.items() if isinstance(value, str | int | float)}
+    return bounded_variables(
+        (table.policy.clean(table.path, name), table.policy.clean(table.path, str(value)))
+        for name, value in usable.items()
+    )
 
 
 def _number(metadata: Value, key: str, default: int) -> int:
@@ -235,7 +249,7 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node],
 
 
 def _role(line: Value) -> Role:
-    if line.get("extra").get("type").value == NARRATOR:
+    if line.get("extra").get("type").value in _SYSTEM_TYPES:
         return Role.SYSTEM
     return Role.USER if line.get("is_user").boolean() else Role.ASSISTANT
 

@@ -4,6 +4,7 @@ The fields are those of character cards and SillyTavern's world files. `chat/lor
 fires.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -122,6 +123,20 @@ class Lorebook:
     whole_words: bool | None = None
     share: int | None = None
     source: Path | None = None
+
+
+def labels(books: Iterable[Lorebook]) -> list[str]:
+    """Return a unique name for each entry of the books: its title, with a number if others have it, too."""
+    titles = [entry.title for book in books for entry in book.entries]
+    counts, numbers, taken = Counter(titles), Counter[str](), set(titles)
+    result = list[str]()
+    for title in titles:
+        label = title
+        while counts[title] > 1 and label in taken:
+            numbers[title] += 1
+            label = f"{title} #{numbers[title]}"
+        result.append(label)
+    return result
 
 
 def without_duplicates(books: Iterable[Lorebook]) -> tuple[Lorebook, ...]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.macro_times import TIMES, duration_text, time_text
+from hermes_cli.store.records import MAX_VARIABLES
 from hermes_cli.untrusted.deadline import Deadline
 
 _TOKEN: Final = re.compile(r"\{\{(?!\{)|\}\}|<(?:user|bot|char|group|charifnotgroup)>", re.IGNORECASE)
@@ -51,7 +52,6 @@ MAX_TEMPLATE_VALUES: Final = 64 << 20
 """Maximum number of characters that the values of a template insert in one text."""
 MAX_ORIGINAL: Final = 1_000_000
 """Maximum number of characters that `{{original}}` and other macros with long values insert in one text."""
-MAX_VARIABLES: Final = 200
 MAX_VARIABLE: Final = 10_000
 """Maximum number of characters of a variable."""
 MAX_UNKNOWN: Final = 20

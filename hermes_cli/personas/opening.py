@@ -43,12 +43,13 @@ def open_with(
 ) -> Opening:
     """Return the opening of a conversation with the persona. Macros are expanded before the deadline.
 
-    If the macros do not have the value of `{{input}}`, the persona's `prompt` is a part of the system prompt.
+    If the macros do not have the value of `{{input}}`, as in a chat, the persona's `prompt` is a part of the
+    system prompt.
     `about_user` is the user's own description, which is added only to a character's prompt.
     """
     deadline = deadline or Deadline()
     if template.INPUT not in macros.template_values:
-        persona = template.without_prompt(persona)
+        persona = template.without_prompt(persona, macros.template_values)
     if persona.verbatim:
         return Opening(persona.system, (), persona.greetings, character_at=len(persona.system))
     fill = partial(macros.fill, deadline=deadline)

@@ -1,11 +1,12 @@
 """Templates: `{{input}}` and variables such as `{{language}}` in a persona's system prompt and `prompt`.
 
-`hermes ask` fills them. In a chat, `prompt` is a part of the system prompt.
+In a chat, `prompt` is a part of the system prompt, and `{{input}}` has no value.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from hermes_cli.errors import UsageError
@@ -100,14 +101,31 @@ def user_turn(persona: Persona, macros: Macros, filled: Mapping[str, str]) -> st
     return prompt if INPUT in names([persona.prompt]) or not text else f"{prompt}\n\n{text}"
 
 
-def without_prompt(persona: Persona) -> Persona:
+def used_assignments(persona: Persona, assignments: Sequence[str]) -> list[str]:
+    """Return the assignments of --var whose variables are in the persona."""
+    used = variables(persona)
+    return [text for text in assignments if text.partition("=")[0] in used]
+
+
+def chat_values(persona: Persona, assignments: Sequence[str]) -> dict[str, str]:
+    """Return the values of the variables in a chat, where `{{input}}` has none.
+
+    Raises UsageError as `values` does.
+    """
+    found = values(persona, assignments, "")
+    del found[INPUT]
+    return found
+
+
+def without_prompt(persona: Persona, given: Mapping[str, str] = MappingProxyType({})) -> Persona:
     """Return the persona for a chat or another program: its `prompt` is a part of the system prompt.
 
-    Variables have their default values, and `{{input}}` becomes words.
+    Variables have their default values, but those in `given` are left unchanged. `{{input}}` becomes words.
     """
     if persona.verbatim or not (persona.prompt or variables(persona)):
         return persona
-    known = {**persona.variables, INPUT: IN_A_CHAT}
+    known = {name: text for name, text in persona.variables.items() if name not in given}
+    known[INPUT] = IN_A_CHAT
 
     def filled(text: str) -> str:
         return _PLACEHOLDER.sub(lambda match: known.get(match[1], match[0]), text)

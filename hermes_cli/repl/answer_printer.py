@@ -180,7 +180,7 @@ class AnswerPrinter:
 
 
 def _print_remarks(state: ReplState) -> None:
-    """Print and clear the session's remarks about turns that are left out or summarized."""
-    remarks = state.session.remarks
-    while remarks:
-        state.notice(remarks.pop(0))
+    """Print and clear the session's remarks and warnings."""
+    for messages in (state.session.remarks, state.session.warnings):
+        while messages:
+            state.notice(messages.pop(0))

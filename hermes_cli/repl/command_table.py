@@ -158,11 +158,7 @@ COMMANDS: tuple[Command, ...] = (
         "[add KEYS: TEXT|off NAME|on NAME]",
         "Show the active lore entries with their keys and token counts; add one, or switch one off or on.",
         lore.lore,
-        choices=lambda _state: {
-            lore.ADD: "KEYS: TEXT adds an entry",
-            lore.OFF: "NAME switches an entry off in this conversation",
-            lore.ON: "NAME switches it on again",
-        },
+        choices=lore.choices,
     ),
     Command(
         "summary",

@@ -19,6 +19,7 @@ from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.deadline import Deadline
 from hermes_cli.user_personas import UserPersona
@@ -50,8 +51,8 @@ class Host(Protocol):
     def find_persona(self, name: str) -> Persona:
         """Return the persona with that name or from that file. Raises PersonaError if there is none."""
 
-    def listed_persona(self, name: str) -> Persona | None:
-        """Return the installed persona with that key or display name, or None. No file is opened."""
+    def earlier_personas(self, conversation: StoredConversation) -> list[Persona | None]:
+        """Return the personas of a stored conversation; None for each that is gone, after a notice."""
 
     def persona_names(self) -> Mapping[str, str]:
         """Return the description of each persona, or the error in its file, by name."""

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from hermes_cli.errors import Interrupted, ReaderGone, ResourcesExhausted, UsageError
+from hermes_cli.screen.cells import cell_count
 from hermes_cli.screen.columns import fitted
 from hermes_cli.screen.sanitize import sanitize, sanitize_line
 
 MANY_BYTES = 74_000
 """Maximum bytes of text that, encoded in base64, fit in the clipboard of most terminals."""
+ANSWER_CELLS = 5
+"""The cells that a question leaves free in its row for a space and the answer."""
 MARK_PASTES, DO_NOT_MARK_PASTES = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 BOLD, DIM, RED, MAGENTA, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[35m", "\x1b[0m"
@@ -151,6 +154,11 @@ class Terminal:
         """Write rows in columns to standard output; at a terminal as `rows` prints them."""
         self.write((fitted(text, self.size()[0], is_table=True) if self.stdout_is_tty else text) + "\n")
 
+    def has_room_for(self, text: str) -> bool:
+        """Return whether no line of a text is wrapped on standard output."""
+        width = max(map(cell_count, text.split("\n")))
+        return not self.stdout_is_tty or width <= self.size()[0]
+
     def ask(self, question: str, *, discard_typed: bool = False) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input.
 
@@ -161,8 +169,14 @@ class Terminal:
                 import termios
 
                 termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
-            self.prompt(question)
+            self.prompt(self._fitted_question(question))
             return self.stdin.readline().decode("utf-8", "replace")
+
+    def _fitted_question(self, question: str) -> str:
+        """Return a question wrapped between words, so that its last row has room for the answer."""
+        if not self.stderr_is_tty:
+            return question
+        return f"{fitted(question.rstrip(), max(1, self.size()[0] - ANSWER_CELLS))} "
 
     def prompt(self, text: str) -> None:
         """Print a question or a prompt on standard error; the user types in the same row."""

@@ -36,8 +36,8 @@ class Imports(Queries):
 
     locks: ConversationLocks
 
-    def imported_as(self, conversation: StoredConversation, messages: Sequence[Node]) -> int | None:
-        """Return the id under which the same messages were imported before, or None.
+    def imported_as(self, key: str) -> int | None:
+        """Return the id under which messages with this `content_hash` were imported before, or None.
 
         It is found even if it was renamed or continued since.
         """
@@ -45,7 +45,7 @@ class Imports(Queries):
             "SELECT id FROM conversations WHERE import_hash = ? AND import_hash <> '' AND is_importing = 0 "
             "ORDER BY id LIMIT 1"
         )
-        found = self._rows(query, content_hash(conversation, messages))
+        found = self._rows(query, key)
         return int(found[0][0]) if found else None
 
     def adopt(self, trees: Iterable[tuple[StoredConversation, Sequence[Node]]]) -> list[int]:

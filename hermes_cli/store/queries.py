@@ -4,6 +4,7 @@ All methods raise StoreError, and StoreDamaged if a row is invalid.
 """
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,16 @@ class Queries:
             "WHERE c.is_importing = 0"
         )
         return int(self._rows(query)[0][0])
+
+    def turns(self) -> Iterator[tuple[int, str, str]]:
+        """Yield the conversation, the role and the text of every message, ordered by conversation."""
+        query = (
+            "SELECT m.conversation, m.role, m.text "
+            "FROM messages m JOIN conversations c ON c.id = m.conversation "
+            "WHERE c.is_importing = 0 ORDER BY m.conversation"
+        )
+        with explained(self.file):
+            yield from self._connection.execute(query)
 
     def named(self, name: str) -> list[StoredConversation]:
         """Return the conversations that match `name`: by id, by title, or else by the start of the title."""

@@ -1,11 +1,15 @@
 """Immutable records of the store: conversations, their settings, and search results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from hermes_cli.messages import Message, Role
 
+MAX_VARIABLES: Final = 200
+"""The maximum number of variables of `{{setvar}}` in a conversation."""
+MAX_SAVED_VARIABLES: Final = 100_000
+"""The maximum number of characters in the saved variables of a conversation, with their names."""
 LAST_TIME: Final = 253_370_764_800.0
 """The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
@@ -14,7 +18,8 @@ LAST_TIME: Final = 253_370_764_800.0
 class SavedMember:
     """A further character of a conversation: its persona's key, its name, and its opening.
 
-    `examples` are pairs of a role and a text. `character_at` is that of the opening.
+    `examples` are pairs of a role and a text. `character_at` is that of the opening. `persona_file` is the
+    absolute path of the persona, if the user gave it as a file.
     """
 
     persona: str
@@ -22,6 +27,7 @@ class SavedMember:
     system: str | None = None
     examples: tuple[tuple[str, str], ...] = ()
     character_at: int = 0
+    persona_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,11 @@ class SavedSettings:
     """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
-    path up to and including that message. `lore_off` has the titles of the lore entries that are off.
-    `character_at` is that of the opening. `about_user` is the user's description. If several characters
-    answer, `character` is the name of the first, whose persona and opening are those of the conversation, and
-    `others` are the further ones.
+    path up to and including that message. `lore_off` has the titles or labels of the lore entries that are
+    off. `character_at` is that of the opening. `about_user` is the user's description. `variables` are those
+    of `{{setvar}}`. `persona_file` is the absolute path of the persona, if the user gave it as a file. If
+    several characters answer, `character` is the name of the first, whose persona and opening are those of
+    the conversation, and `others` are the further ones.
     """
 
     user: str = ""
@@ -43,6 +50,8 @@ class SavedSettings:
     lore_off: tuple[str, ...] = ()
     character_at: int = 0
     about_user: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    persona_file: str = ""
     character: str = ""
     others: tuple[SavedMember, ...] = ()
 
@@ -50,6 +59,18 @@ class SavedSettings:
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""
         known = tuple((ids[number], text) for number, text in self.summaries if number in ids)
         return replace(self, summaries=known)
+
+
+def bounded_variables(variables: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the first variables that are within the limits of a conversation. Longer ones are left out."""
+    kept, size = list[tuple[str, str]](), 0
+    for name, value in variables:
+        if size + len(name) + len(value) <= MAX_SAVED_VARIABLES:
+            kept.append((name, value))
+            size += len(name) + len(value)
+        if len(kept) == MAX_VARIABLES:
+            break
+    return tuple(kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,11 @@ class StoredConversation:
     def persona_keys(self) -> list[str]:
         """The keys of the personas of all its characters."""
         return [self.persona, *(other.persona for other in self.setting.others)]
+
+    @property
+    def persona_files(self) -> list[str]:
+        """The files of the personas of all its characters, with "" for those in the list of personas."""
+        return [self.setting.persona_file, *(other.persona_file for other in self.setting.others)]
 
     @property
     def names(self) -> list[str]:

@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar
 from hermes_cli.errors import StoreDamaged
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.database import RESCUE
-from hermes_cli.store.records import LAST_TIME, SavedMember, SavedSettings, SearchHit, StoredConversation
+from hermes_cli.store.records import (
+    LAST_TIME,
+    SavedMember,
+    SavedSettings,
+    SearchHit,
+    StoredConversation,
+    bounded_variables,
+)
 from hermes_cli.tree import GenerationRecord, MessageState, Node
 from hermes_cli.untrusted.json_parser import JsonLimits, parse_text
 from hermes_cli.untrusted.source import Source
@@ -213,6 +220,8 @@ def _settings(table: Value) -> SavedSettings:
         table.get("lore_off").texts(),
         table.get("character_at").integer(),
         table.get("about_user").text(),
+        bounded_variables((name.text(), text.text()) for name, text in _pairs(table.get("variables"))),
+        table.get("persona_file").text(),
         table.get("character").text(),
         tuple(map(_member, table.get("others").items())),
     )
@@ -221,8 +230,8 @@ def _settings(table: Value) -> SavedSettings:
 def _member(value: Value) -> SavedMember:
     examples = tuple((role.one_of(Role).value, text.text()) for role, text in _pairs(value.get("examples")))
     system = None if value.get("system").value is None else value.get("system").text()
-    at = value.get("character_at").integer()
-    return SavedMember(value.get("persona").text(), value.get("name").text(), system, examples, at)
+    at, file = value.get("character_at").integer(), value.get("persona_file").text()
+    return SavedMember(value.get("persona").text(), value.get("name").text(), system, examples, at, file)
 
 
 def _hit(row: tuple[Any, ...]) -> SearchHit:

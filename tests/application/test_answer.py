@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,28 @@ def test_a_signal_ends_the_lines_of_json_with_the_report(
     assert (child.returncode, stderr) == (code, b"")
 
 
+@SIGNALS
+@pytest.mark.parametrize("flag", ["--json", "--json-stream"])
+def test_a_signal_while_the_model_loads_prints_the_report(
+    home: Env, tmp_path: Path, flag: str, number: signal.Signals, code: int
+) -> None:
+    """It has no text and no model."""
+    model = script(tmp_path, ENDLESS, load=60)
+    with start(home, flag, "--log", "-m", model, "x") as child:
+        wait_for_text(Paths.from_environment(home).conversations, b"SQLite format 3")
+        child.send_signal(number)
+        stdout, stderr = child.communicate(timeout=10)
+    text = {"text": ""} if flag == "--json" else {}
+    assert json.loads(stdout) == {
+        **text,
+        "finish_reason": "cancelled",
+        "model": None,
+        "usage": None,
+        "timings": None,
+    }
+    assert (child.returncode, stderr) == (code, b"")
+
+
 def test_lines_of_json_are_the_pieces_and_the_report(home: Env, tmp_path: Path) -> None:
     """The pieces begin with the prefill; the report is that of --json without the text."""
     model = script(tmp_path, {"text": 'b"ü\n'})
@@ -140,6 +163,16 @@ def test_quiet_prints_errors_and_that_the_answer_was_cut(home: Env, tmp_path: Pa
         hermes("ask", "-m", "scripted:nowhere", "x", env=home).stderr.splitlines()
     )
     assert "give one as an argument" in hermes("ask", "-q", env=home).stderr
+
+
+def test_quiet_prints_that_turns_were_left_out(home: Env, tmp_path: Path) -> None:
+    """The answer does not depend on them."""
+    model = script(tmp_path, *({"text": f"A{n}"} for n in range(3)), context_size=700)
+    flags = ["ask", "-q", "-m", model, "--on-overflow", "drop"]
+    assert hermes(*flags, "--log", "x" * 250, env=home).stderr == ""
+    result = hermes(*flags, "-c", "y" * 200, env=home)
+    assert result.code == 0
+    assert re.fullmatch(r"The context is full: \d of \d turns left out from here on; .*\n", result.stderr)
 
 
 def test_quiet_shows_no_status_line(home: Env, tmp_path: Path) -> None:

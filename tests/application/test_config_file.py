@@ -240,10 +240,88 @@ def test_a_list_can_be_written_as_in_toml(home: Env, words: list[str]) -> None:
     assert config.load(Paths.from_environment(home), home).file_options["stop"] == ("[OOC]",)
 
 
-def test_user_personas_are_changed_with_the_editor(home: Env) -> None:
-    """The hint is not another setting."""
-    done = hermes("config", "set", "users.winry.name", "Winry", env=home)
-    assert (done.code, "hermes config edit" in done.stderr, "did you mean" in done.stderr) == (2, True, False)
+@pytest.mark.parametrize(
+    ("before", "key", "value", "after"),
+    [
+        ("", "users.winry.name", "Winry", {"winry": {"name": "Winry"}}),
+        ("[users.Bo]\n", "users.bo.description", "Tall.", {"Bo": {"description": "Tall."}}),
+        ("[users]\n", "users.a-b.name", "A", {"a-b": {"name": "A"}}),
+        ("", "users.a.b.name", "A", {"a.b": {"name": "A"}}),
+        ('users.bo.name = "B"\n', "users.al.name", "A", {"bo": {"name": "B"}, "al": {"name": "A"}}),
+        (
+            'users = { bo = { name = "B" } }\n',
+            "users.al.name",
+            "A",
+            {"bo": {"name": "B"}, "al": {"name": "A"}},
+        ),
+    ],
+)
+def test_a_user_persona_is_set(home: Env, before: str, key: str, value: str, after: dict[str, Any]) -> None:
+    """A key that exists is found in upper or lower case; other characters than letters are quoted."""
+    path = config_file(home, before or None)
+    assert set_value(home, key, value).code == 0
+    assert tomllib.loads(path.read_text()) == {"users": after}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["users.winry.nmae", "x"], "a user persona has users.NAME.name"),
+        (["users.winry", "x"], "a user persona has users.NAME.name"),
+        (["users..name", "x"], "there is no setting 'users..name'"),
+        (["users.winry.name", " "], "[users.winry] name takes a string that is not blank"),
+        (["users.winry.name", "a\nb"], "the name is not one line of text"),
+    ],
+)
+def test_an_invalid_user_persona_is_not_set(home: Env, words: list[str], message: str) -> None:
+    """The file is unchanged."""
+    path = config_file(home, WRITTEN)
+    result = set_value(home, *words)
+    assert (result.code, path.read_text()) == (2, WRITTEN)
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "removed", "now"),
+    [
+        ("model", 'model = "starter"   # small\n', "model is not set (default)"),
+        ("top-p", "top-p = 0.9 # p\n", "top_p is 0.95 (default)"),
+        ("user", 'name = "Ed" # me\n', "user is not set (default)"),
+        ("user.name", 'name = "Ed" # me\n', "user is not set (default)"),
+    ],
+)
+def test_a_value_is_removed_and_everything_else_kept(home: Env, key: str, removed: str, now: str) -> None:
+    """The message has the value that applies now."""
+    path = config_file(home, WRITTEN)
+    result = hermes("config", "unset", key, env=home)
+    assert (result.code, path.read_text()) == (0, WRITTEN.replace(removed, ""))
+    assert now in result.stderr
+    again = hermes("config", "unset", key, env=home)
+    assert (again.code, "is not set in" in again.stderr) == (0, True)
+
+
+def test_a_user_persona_is_removed(home: Env) -> None:
+    """A part of it, or the whole table."""
+    path = config_file(home, '[users.winry]\nname = "W"\ndescription = "x"\n\n[users.bo] # me\n')
+    done = hermes("config", "unset", "users.WINRY.name", env=home)
+    assert "; users.winry is winry: x (config file)" in done.stderr
+    unknown = hermes("config", "unset", "users.winri", env=home)
+    assert (unknown.code, "no user persona 'winri'; did you mean 'winry'?" in unknown.stderr) == (2, True)
+    done = hermes("config", "unset", "users.winry", env=home)
+    assert "; there is no users.winry\n" in done.stderr
+    assert path.read_text() == "[users.bo] # me\n"
+
+
+def test_the_environment_applies_after_a_value_is_removed(home: Env) -> None:
+    """An invalid value is removed, too."""
+    config_file(home, "context = 0\n[options]\nseed = 1\n")
+    assert (
+        "there is no setting 'modl'; did you mean 'model'?"
+        in hermes("config", "unset", "modl", env=home).stderr
+    )
+    assert hermes("config", "unset", "context", env=home).code == 0
+    done = hermes("config", "unset", "seed", env={**home, "OPENHERMES_SEED": "7"})
+    assert "; seed is 7 (environment)" in done.stderr
 
 
 def test_the_users_description_is_shown(home: Env) -> None:

@@ -51,7 +51,9 @@ def test_an_exported_file_is_private_and_can_be_imported_again(
     same = hermes("sessions", "export", "first", "--format", file_format.name, env=two_chats).stdout
     assert same == file.read_bytes()
 
-    result = hermes("sessions", "import", str(file), env=two_chats)
+    known = hermes("sessions", "import", str(file), env=two_chats)
+    assert (known.code, known.stdout, "already saved as 1: first" in known.stderr) == (0, b"", True)
+    result = hermes("sessions", "import", str(file), "--again", env=two_chats)
     assert (result.code, result.stdout.split()[0]) == (0, b"3")
     assert f"{file}: {file_format.name}, {file_format.sign}\n1 conversation imported" in result.stderr
     assert titles(two_chats) == ["first", "second", "first"]
@@ -79,12 +81,12 @@ def test_an_imported_conversation_can_be_continued(home: Env, tmp_path: Path) ->
     file = tmp_path / "chat.jsonl"
     file.write_text(sample("sillytavern.jsonl"))
     result = hermes("sessions", "import", str(file), env=home)
-    assert f"{file}: messages that SillyTavern hides from the model are left out: 1" in result.stderr
+    assert f"{file}: messages hidden from the model: 1; /tree shows them" in result.stderr
     model = script(tmp_path, {"text": "Away."})
     lines = b"And you?\n/undo\n/tree\n/show prompt\n"
     result = hermes("chat", "-m", model, "-c", env=home, stdin=lines)
     assert (result.code, result.stdout) == (0, b"Away.\n")
-    assert ">    7     it: Night falls." in result.stderr
+    assert ">    8     it: Night falls." in result.stderr
     assert "<|im_start|>system\nStay in Eldoria.<|im_end|>\n<|im_start|>assistant\nWelcome." in result.stderr
 
 
@@ -104,12 +106,37 @@ def test_a_character_has_the_same_prompt_after_export_and_import(
     assert after.stderr[after.stderr.index("<|im_start|>") :] == prompt
 
 
+def test_an_answer_after_a_hidden_message_is_generated_again(home: Env, tmp_path: Path) -> None:
+    """The hidden message stands between the user's turn and the answer."""
+    hermes("sessions", "import", "-", env=home, stdin=sample("sillytavern.jsonl").encode())
+    model = script(tmp_path, {"text": "A hare."})
+    result = hermes("chat", "-m", model, "-c", env=home, stdin=b"/goto 6\n/regen\n")
+    assert (result.code, result.stdout) == (0, b"A hare.\n")
+
+
+def test_an_export_reports_hidden_messages_that_it_does_not_mark(two_chats: Env, tmp_path: Path) -> None:
+    """In a file and on standard output."""
+    model = script(tmp_path, {"text": "Three."})
+    hermes("chat", "-r", "1", "-m", model, env=two_chats, stdin=b"/hide 1\n")
+    for kind in registry.FORMATS:
+        printed = hermes("sessions", "export", "1", "--format", kind.name, env=two_chats)
+        file = tmp_path / f"chat{kind.ending}"
+        saved = hermes("sessions", "export", "1", "-o", str(file), env=two_chats)
+        is_marked = kind.name in {"json", "sillytavern"}
+        for result in (printed, saved):
+            assert ("1 hidden message is not marked" in result.stderr) != is_marked
+        other = {**two_chats, "OPENHERMES_HOME": str(tmp_path / f"other-{kind.name}")}
+        hermes("sessions", "import", str(file), env=other)
+        shown = hermes("chat", "-c", "-m", model, env=other, stdin=b"/tree\n").stderr
+        assert ("you (hidden): first" in shown) == is_marked
+
+
 def test_a_conversation_is_imported_once(home: Env, tmp_path: Path) -> None:
     """It is recognized by its messages, also if it was renamed or continued, unless --again is given."""
     file, model = tmp_path / "chat.jsonl", script(tmp_path, {"text": "Away."})
     file.write_text(sample("sillytavern.jsonl"))
     first = hermes("sessions", "import", str(file), env=home)
-    assert (first.code, first.stdout.split()[:3]) == (0, [b"1", b"4", b"messages"])
+    assert (first.code, first.stdout.split()[:3]) == (0, [b"1", b"5", b"messages"])
     assert hermes("chat", "-c", "-m", model, env=home, stdin=b"And you?\n").code == 0
     assert hermes("sessions", "rename", "1", "mine", env=home).code == 0
     second = hermes("sessions", "import", str(file), env=home)
@@ -120,6 +147,30 @@ def test_a_conversation_is_imported_once(home: Env, tmp_path: Path) -> None:
     assert third.stdout.split()[0] == b"2"
     assert hermes("sessions", "rm", "1", "2", env=home).code == 0
     assert hermes("sessions", "import", str(file), env=home).stdout.split()[0] == b"3"
+
+
+def test_an_earlier_part_of_a_saved_conversation_is_not_imported(two_chats: Env, tmp_path: Path) -> None:
+    """The conversation has grown on another branch, and was renamed. A longer one is imported."""
+    file, model = tmp_path / "chat.json", script(tmp_path, {"text": "Four."}, {"text": "Five."})
+    hermes("sessions", "export", "first", "-o", str(file), env=two_chats)
+    hermes("chat", "-r", "first", "-m", model, env=two_chats, stdin=b"/regen\nmore\n")
+    hermes("sessions", "rename", "1", "mine", env=two_chats)
+    result = hermes("sessions", "import", str(file), env=two_chats)
+    assert (result.stdout, "already saved as 1: " in result.stderr) == (b"", True)
+    hermes("sessions", "export", "mine", "-o", str(tmp_path / "longer.json"), env=two_chats)
+    other = {**two_chats, "OPENHERMES_HOME": str(tmp_path / "other")}
+    for name in (file, tmp_path / "longer.json"):
+        assert "1 conversation imported\n" in hermes("sessions", "import", str(name), env=other).stderr
+
+
+def test_a_conversation_that_a_file_has_twice_is_imported_once(home: Env) -> None:
+    """One line reports it."""
+    line = json.dumps({"messages": [{"role": "user", "content": "Hi"}]}) + "\n"
+    result = hermes("sessions", "import", "-", env=home, stdin=3 * line.encode())
+    assert (result.code, len(result.stdout.splitlines())) == (0, 1)
+    assert result.stderr.count("twice in this import: Hi\n") == 2
+    again = hermes("sessions", "import", "--again", "-", env=home, stdin=2 * line.encode())
+    assert len(again.stdout.splitlines()) == 2
 
 
 def test_a_file_that_differs_is_imported(home: Env, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_command_that_writes_fails_with_one_message(home: Env, tmp_path: Path,
     for arguments in (["personas", "new", "Nemo"], ["sessions", "list"], ["models", "pull", "starter"]):
         result = hermes(*arguments, env=env)
         assert result.code in {1, 69, 75}
-        assert "Not a directory" in result.stderr
+        assert "Not a directory" in result.stderr or "File name too long" in result.stderr
         assert "bug" not in result.stderr
     for arguments in (["personas", "list"], ["models", "list"], ["config", "path"]):
         assert hermes(*arguments, env=env).code == 0
@@ -121,11 +121,28 @@ def test_a_command_that_writes_fails_with_one_message(home: Env, tmp_path: Path,
 
 
 def test_a_persona_that_cannot_be_written_names_the_variable(home: Env, tmp_path: Path) -> None:
-    """No other folder can be named on the command line."""
+    """There is one message. No other folder can be named on the command line."""
     (tmp_path / "file").touch()
-    result = hermes("personas", "new", "Nemo", env={**home, "OPENHERMES_HOME": str(tmp_path / "file")})
-    assert result.code == 1
-    error, hint = result.stderr.splitlines()[-2:]
-    assert error.startswith("hermes: ")
-    assert error.endswith("cannot be written: Not a directory")
-    assert hint == "        set OPENHERMES_HOME to a folder that you can write to"
+    env = {**home, "OPENHERMES_HOME": str(tmp_path / "file")}
+    commands = ["personas new Nemo", "config set seed 1", "config unset seed", "sessions rm 1", "config edit"]
+    for command in commands:
+        result = hermes(*command.split(), env=env)
+        assert result.code == (75 if command.startswith("sessions") else 1)
+        assert result.stderr == (
+            f"hermes: OPENHERMES_HOME={tmp_path}/file cannot be written: Not a directory\n"
+            "        set OPENHERMES_HOME to a folder that you can write to\n"
+        )
+
+
+def test_a_persona_is_written_if_only_conversations_cannot_be(home: Env, unprivileged: Path) -> None:
+    """The folders of a home may have other permissions."""
+    if os.getuid() == 0:
+        os.seteuid(0)
+    for name, mode in (("config", 0o777), ("data", 0o555)):
+        folder = unprivileged / "home" / name
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+    if os.getuid() == 0:
+        os.seteuid(NOBODY)
+    result = hermes("personas", "new", "Nemo", env={**home, "OPENHERMES_HOME": str(unprivileged / "home")})
+    assert (result.code, "nothing is saved" in result.stderr) == (0, False)

@@ -295,7 +295,9 @@ def test_entries_of_other_characters_and_switched_off_ones_do_not_fire() -> None
     not_mine = LoreEntry("x", ("a",), except_characters=("Ed",))
     assert list(fired(mine, theirs, not_mine, texts=("a",))) == [0]
     lore = LoreMatcher(
-        [Lorebook((LoreEntry("x", ("a",), name="One"), LoreEntry("y", ("a",))))], MACROS, off={"One"}
+        [Lorebook((LoreEntry("x", ("a",), name="One"), LoreEntry("y", ("a",))))],
+        MACROS,
+        off=frozenset({"One"}),
     )
     assert list(lore.fires(turns("a"), {})) == [1]
 

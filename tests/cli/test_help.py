@@ -88,6 +88,14 @@ def test_an_unknown_option_has_one_suggestion(home: Mapping[str, str], option: s
     assert f"hermes: there is no option {option}; did you mean '{meant}'?" in result.stderr.splitlines()
 
 
+def test_ask_without_no_log_names_the_chat_that_has_it(home: Mapping[str, str]) -> None:
+    """The similar option --log, which saves, is not suggested."""
+    result = hermes("ask", "--then-chat", "--no-log", "x", env=home)
+    assert result.code == 2
+    assert "hermes: there is no option --no-log\n" in result.stderr
+    assert "'hermes chat --no-log PROMPT' continues in a chat" in result.stderr
+
+
 def test_an_unknown_option_that_resembles_none_has_no_suggestion(home: Mapping[str, str]) -> None:
     """The next line names the help. Short names are not all similar."""
     assert "hermes: there is no option --ban\n" in hermes("tokens", "--ban", "x", env=home).stderr
@@ -100,7 +108,7 @@ def test_an_unknown_option_that_resembles_none_has_no_suggestion(home: Mapping[s
     [
         ("models remove x", "there is no command 'remove'; did you mean 'rm'?", "hermes models -h"),
         ("config get model", "there is no command 'get'; did you mean 'show'?", "hermes config -h"),
-        ("config unset model", "there is no command 'unset'", "hermes config edit"),
+        ("config rm model", "there is no command 'rm'", "hermes config unset KEY"),
         ("personas rm x", "there is no command 'rm'", "hermes personas show NAME"),
         ("personas frobnicate", "there is no command 'frobnicate'", "hermes personas -h"),
         ("models list x y", "'hermes models list' takes no argument 'x y'", "hermes models list -h"),

@@ -1,13 +1,16 @@
 """`hermes models plan` and `show`, and the flags that decide how a model is run."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from hermes_cli import app
 from hermes_cli.models import hardware, requirements
 from hermes_cli.models.hardware import Hardware
+from hermes_cli.screen.terminal import Terminal
 from tests.models.gguf.small_gguf import write_small
 from tests.models.plan.machines import gpu, machine
 from tests.models.small_checkpoint import checkpoint_files, write_checkpoint
@@ -63,6 +66,20 @@ def test_plan_accepts_a_model_that_is_not_downloaded(home: Env, monkeypatch: pyt
     assert lines[-1].startswith("16-bit would need 15.8 GiB and cuda:0 has 7.6 GiB free")
     assert lines[-1].endswith("the model supports a context of up to 32,768 tokens (set it with --context)")
     assert "not downloaded yet" in result.stderr
+
+
+def test_plan_has_short_lines_if_the_terminal_is_narrower_than_the_table(
+    home: Env, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams in memory are a terminal of 80 columns."""
+    set_hardware(monkeypatch, machine(gpu("RTX 3070", 8, 7.6, (8, 6))))
+    out, err = io.BytesIO(), io.StringIO()
+    terminal = Terminal(io.BytesIO(), out, err, False, True, True)  # noqa: FBT003 - the streams
+    assert app.run(["models", "plan", "openhermes-2:16bit"], terminal, home) == 0
+    lines = out.getvalue().decode().splitlines()
+    assert lines[0] == "  bf16 on cuda:0: 8.2 GiB short"
+    assert "→ 4-bit nf4 on cuda:0: chosen" in lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_plan_prints_the_table_and_exits_75_if_nothing_fits(

@@ -29,28 +29,78 @@ def test_a_chat_saved_by_sillytavern_is_read() -> None:
         (None, "assistant", "Welcome."),
         (None, "assistant", "You are far from the road."),
         (1, "user", "Who are you?"),
-        (3, "assistant", "A spirit."),
-        (3, "assistant", "A guardian, edited."),
-        (3, "assistant", "Nobody."),
-        (5, "system", "Night falls."),
+        (3, "assistant", "hidden"),
+        (4, "assistant", "A spirit."),
+        (4, "assistant", "A guardian, edited."),
+        (4, "assistant", "Nobody."),
+        (6, "system", "Night falls."),
     ]
+    assert [m.text for m in transcript.tree.nodes if m.is_hidden] == ["hidden"]
     assert [m.text for m in transcript.tree.path] == [
         "Welcome.",
         "Who are you?",
+        "hidden",
         "A guardian, edited.",
         "Night falls.",
     ]
     assert transcript.conversation.opening[0].text == "Stay in Eldoria."
     assert transcript.conversation.title == "Who are you?"
-    assert transcript.remarks == ("messages that SillyTavern hides from the model are left out: 1",)
+    assert transcript.remarks == ("messages hidden from the model: 1; /tree shows them",)
     assert [m.created for m in transcript.tree.nodes[:2]] == [1758870252.006, 1758870340.881]
     assert (transcript.tree.nodes[0].generation.model, transcript.tree.nodes[1].generation.model) == (
         "gpt-4o",
         "",
     )
     assert 1758800000 < transcript.tree.nodes[2].created < 1758950000
-    assert 1758800000 < transcript.tree.nodes[4].created < 1758950000
-    assert transcript.tree.nodes[6].created == 0
+    assert 1758800000 < transcript.tree.nodes[5].created < 1758950000
+    assert transcript.tree.nodes[7].created == 0
+
+
+def test_hidden_messages_are_written_and_read() -> None:
+    """`is_system` marks them, also on a narrator. A hidden comment before the first turn is left out."""
+    lines = [
+        {"chat_metadata": {}, "user_name": "Ann", "character_name": "Ed"},
+        {"is_user": False, "is_system": True, "mes": "A remark.", "extra": {"type": "comment"}},
+        {"is_user": True, "is_system": True, "mes": "Hi"},
+        {"is_user": False, "mes": "Hello", "swipes": ["Hello", "Hey"], "swipe_id": 0, "is_system": True},
+        {"is_user": False, "is_system": True, "mes": "Another.", "extra": {"type": "comment"}},
+        {"is_user": True, "is_system": False, "mes": "Bye"},
+    ]
+    (transcript,) = sillytavern.read("\n".join(map(json.dumps, lines)))
+    rows = [(m.role.value, m.text, m.is_hidden) for m in transcript.tree.nodes]
+    assert rows == [
+        ("user", "Hi", True),
+        ("assistant", "Hello", True),
+        ("assistant", "Hey", True),
+        ("system", "Another.", True),
+        ("user", "Bye", False),
+    ]
+    assert transcript.remarks == (
+        "hidden comments before the first turn are left out: 1",
+        "messages hidden from the model: 4; /tree shows them",
+    )
+    written = [json.loads(line) for line in sillytavern.write(transcript).splitlines()[1:]]
+    assert [(line["mes"], line["is_system"]) for line in written] == [
+        ("Hi", True),
+        ("Hello", True),
+        ("Another.", True),
+        ("Bye", False),
+    ]
+    (again,) = sillytavern.read(sillytavern.write(transcript))
+    assert [(m.role.value, m.text, m.is_hidden) for m in again.tree.nodes] == rows
+
+
+def test_variables_are_written_and_read() -> None:
+    """SillyTavern saves them in the metadata of the chat, also as numbers."""
+    chat = alchemy()
+    setting = replace(chat.conversation.setting, variables=(("hp", "7"),))
+    text = sillytavern.write(replace(chat, conversation=replace(chat.conversation, setting=setting)))
+    header, *_ = text.splitlines()
+    assert json.loads(header)["chat_metadata"]["variables"] == {"hp": "7"}
+    (read,) = sillytavern.read(
+        text.replace('"hp": "7"', '"hp": 8, "no": [1]').replace('"hp":"7"', '"hp":8,"no":[1]')
+    )
+    assert read.conversation.setting.variables == (("hp", "8"),)
 
 
 def test_a_written_chat_has_the_keys_of_sillytavern() -> None:

@@ -76,14 +76,15 @@ def settings_of(message_ids: list[int], *, group: bool) -> st.SearchStrategy[Sav
         st.lists(texts.filter(str.strip), max_size=2).map(tuple),
         st.integers(0, 999),
         texts,
-        names if group else st.just(""),
-        st.lists(members, max_size=2 if group else 0).map(tuple),
+        st.dictionaries(texts, texts, max_size=2).map(lambda variables: tuple(variables.items())),
+        character=names if group else st.just(""),
+        others=st.lists(members, max_size=2 if group else 0).map(tuple),
     )
 
 
 @st.composite
 def trees(draw: st.DrawFn, *, least: int = 0, group: bool = False) -> Transcript:
-    """Draw a whole tree: any shape, any texts, and everything that a reply has. In a `group`, speakers too."""
+    """Draw a whole tree: any shape and texts, and all that a reply has. In a `group`, speakers too."""
     messages, first = list[Node](), draw(st.sampled_from([USER, ASSISTANT]))
     for number in range(1, draw(st.integers(least, 6)) + 1):
         parent = draw(st.sampled_from([None, *(message.id for message in messages)]))

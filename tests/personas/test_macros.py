@@ -18,11 +18,11 @@ from hermes_cli.personas.macros import (
     MAX_ORIGINAL,
     MAX_UNKNOWN,
     MAX_VARIABLE,
-    MAX_VARIABLES,
     NAME_LENGTH,
     Macros,
     unknown_macros,
 )
+from hermes_cli.store.records import MAX_VARIABLES
 from hermes_cli.untrusted.deadline import Deadline
 
 

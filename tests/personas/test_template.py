@@ -140,13 +140,51 @@ def test_ask_sends_the_filled_prompt(home: Env, tmp_path: Path) -> None:
 
 
 def test_in_a_chat_the_prompt_is_a_part_of_the_system_prompt(home: Env, tmp_path: Path) -> None:
-    """Variables have their default values."""
+    """Variables have the values of --var or their default values; a notice is about the input."""
     (tmp_path / "t.toml").write_text(TRANSLATOR)
-    model = script(tmp_path, {"text": "Oui"})
-    result = hermes("chat", "-m", model, "-p", str(tmp_path / "t.toml"), env=home, stdin=b"/system\nHi\n")
+    arguments = ("-m", script(tmp_path, {"text": "Oui"}), "-p", str(tmp_path / "t.toml"))
+    flags = ("--var", "style={{user}} freely", "--var", "language=German")
+    result = hermes("chat", *arguments, *flags, env=home, stdin=b"/system\n/user Ann\n/system\nHi\n")
     assert result.code == 0
     words = " ".join(result.stderr.split())
-    assert "You translate into French for User. Translate {{style}}: what the user says" in words
+    for user in ("User", "Ann"):  # the value of a variable is not expanded
+        system = f"You translate into German for {user}. Translate {{{{user}}}} freely: what the user says"
+        assert system in words
+    assert "{{input}} has no value in a chat; 'what the user says' replaces it" in words
+    again = hermes("chat", "-c", *arguments[:2], env=home, stdin=b"/system\nHi\n")
+    assert again.code == 0
+    assert system in " ".join(again.stderr.split())
+
+
+@pytest.mark.parametrize("verb", [["chat"], ["ask", "--then-chat"], ["ask"]])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "has no value for {{style}}"),
+        (["--var", "stil=x"], "has no {{stil}}"),
+        (["--var", "input=x"], "--var cannot set input"),
+        (["--var", "style"], "--var takes NAME=VALUE"),
+    ],
+)
+def test_a_variable_without_a_value_and_an_unknown_one_are_refused(
+    home: Env, tmp_path: Path, verb: list[str], flags: list[str], message: str
+) -> None:
+    """In a chat as for one prompt."""
+    (tmp_path / "t.toml").write_text(TRANSLATOR)
+    arguments = ("-m", script(tmp_path), "-p", str(tmp_path / "t.toml"), *flags)
+    result = hermes(*verb, "Hi", *arguments, env=home)
+    assert (result.code, message in result.stderr) == (2, True), result.stderr
+
+
+def test_variables_of_the_flags_apply_to_the_personas_that_have_them(home: Env, tmp_path: Path) -> None:
+    """`/persona` starts another chat."""
+    (tmp_path / "t.toml").write_text(TRANSLATOR)
+    (tmp_path / "u.toml").write_text('system = "In {{style}} words."')
+    (tmp_path / "v.toml").write_text('system = "Plain."')
+    arguments = ("-m", script(tmp_path), "-p", str(tmp_path / "t.toml"), "--var", "style=few")
+    lines = "".join(f"/persona {tmp_path}/{name}.toml\n/system\n" for name in "uv")
+    result = hermes("chat", *arguments, env=home, stdin=lines.encode())
+    assert (result.code, "In few words.\n" in result.stderr, "Plain.\n" in result.stderr) == (0, True, True)
 
 
 def test_a_template_is_written_and_read_back() -> None:

@@ -289,7 +289,7 @@ def test_a_prompt_of_a_chat_that_fails_sets_the_exit_code(home: Env, tmp_path: P
     assert hermes("chat", "-m", model, "", env=home).code == 2
 
 
-@pytest.mark.parametrize("flag", ["--json", "--no-stream", "--json-stream", "--prefill=x", "--var=a=b"])
+@pytest.mark.parametrize("flag", ["--json", "--no-stream", "--json-stream", "--prefill=x"])
 def test_then_chat_excludes_flags_of_one_answer(home: Env, tmp_path: Path, flag: str) -> None:
     """The answer of a chat is printed as in a chat."""
     result = hermes("ask", "--then-chat", flag, "-m", script(tmp_path, {"text": "1"}), "hi", env=home)

@@ -95,3 +95,17 @@ def test_the_width_is_that_of_the_terminal_on_standard_error_if_standard_output_
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, 40, 0, 0))
         assert Terminal(io.BytesIO(), out, err, False, False, True).size() == (40, 10)  # noqa: FBT003
     os.close(master)
+
+
+def test_a_question_breaks_before_its_brackets() -> None:
+    """The answer is typed in the row of the brackets."""
+    master, slave = pty.openpty()
+    question = "Delete this conversation permanently? [y/N] "
+    for width, asked in ((40, "Delete this conversation\npermanently? [y/N] "), (60, question)):
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 10, width, 0, 0))
+        with os.fdopen(os.dup(slave), "wb") as out:
+            err = io.StringIO()
+            Terminal(io.BytesIO(b"n\n"), out, err, False, True, True).ask(question)  # noqa: FBT003
+        assert err.getvalue() == asked
+    os.close(slave)
+    os.close(master)

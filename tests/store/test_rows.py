@@ -49,7 +49,7 @@ def write(file: Path) -> None:
     """Make a database with two conversations."""
     with closing(Store(file)) as store:
         opening = [Message(Role.SYSTEM, "Be brief.")]
-        settings = SavedSettings("Ann", 1, "a note", 2, ((1, "They met."),))
+        settings = SavedSettings("Ann", 1, "a note", 2, ((1, "They met."),), variables=(("hp", "3"),))
         tree = chain(Message(Role.USER, "hello"))
         tree.append(Message(Role.ASSISTANT, "there"), generation=GenerationRecord("m", "bf16", {"seed": 1}))
         for title in ("first", "second"):

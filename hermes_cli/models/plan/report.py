@@ -1,6 +1,6 @@
 """Formats a plan as a table of memory sizes for `hermes models plan`, and as an object for JSON output."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -29,6 +29,19 @@ def _row(candidate: Candidate) -> tuple[str, ...]:
         *(gib(getattr(candidate, name)) for name in SIZE_FIELDS),
         candidate.reason,
     )
+
+
+def stacked(considered: Sequence[Candidate]) -> str:
+    """Return the table as short lines for each candidate, for a terminal that is too narrow for it."""
+    return "\n".join(line for candidate in considered for line in _lines(candidate))
+
+
+def _lines(candidate: Candidate) -> Iterator[str]:
+    weights, cache, headroom, needed, available = (gib(getattr(candidate, name)) for name in SIZE_FIELDS)
+    mark = "→" if candidate.chosen else " "
+    yield f"{mark} {candidate.precision.text} on {candidate.place.label}: {candidate.reason}"
+    yield f"   context {candidate.context_size:,}, needs {needed} of {available} GiB"
+    yield f"   weights {weights}, KV {cache}, headroom {headroom}"
 
 
 def candidates_of(result: Plan | HermesError) -> tuple[Candidate, ...]:

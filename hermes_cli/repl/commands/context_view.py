@@ -2,11 +2,9 @@
 
 from hermes_cli.chat.prompt import Prompt
 from hermes_cli.errors import UsageError
-from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT
+from hermes_cli.options import CONTEXT_EXAMPLES, MAX_CONTEXT, MIN_CONTEXT, parse_context
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
-
-MAX_DIGITS = 10
 
 BAR = 30
 """Width in cells of a bar that fills the whole context window."""
@@ -19,12 +17,13 @@ def context(state: ReplState, argument: str) -> None:
         state.print_next_speaker()
         state.show_rows(rows(state.session.assembled()))
         return
-    if not argument.isdecimal() or not MIN_CONTEXT <= int(argument[:MAX_DIGITS]) <= MAX_CONTEXT:
+    size = parse_context(argument)
+    if size is None or not MIN_CONTEXT <= size <= MAX_CONTEXT:
         raise UsageError(
             f"'{argument[:40]}' is not a size of the context window",
-            f"/context takes a number of tokens, {MIN_CONTEXT} to {MAX_CONTEXT:,}",
+            f"/context takes a number of tokens, {MIN_CONTEXT} to {MAX_CONTEXT:,}, {CONTEXT_EXAMPLES}",
         )
-    state.host.use_context(int(argument[:MAX_DIGITS]), state.session)
+    state.host.use_context(size, state.session)
     state.notice(f"Reloaded {sanitize_line(state.host.describe_model(), LONG_LINE)}")
 
 

@@ -87,27 +87,18 @@ def _to_resume(state: ReplState, name: str) -> StoredConversation:
 
 
 def _members_of(state: ReplState, found: StoredConversation) -> list[Member]:
-    """Return the characters of a conversation. One without a persona in the list keeps its name."""
+    """Return the characters of a conversation. One whose persona is gone keeps its name."""
     settings = PromptSettings(overflow=state.session.prompt_settings.overflow)
     members = list[Member]()
-    for key, name in zip(found.persona_keys, found.names, strict=True):
-        if persona := _persona_of(state, key):
+    saved = zip(state.host.earlier_personas(found), found.persona_keys, found.names, strict=True)
+    for persona, key, name in saved:
+        if persona is not None:
             members.append(state.host.open_member(persona)[0])
         else:
             unknown = Persona(name, "", Path(f"{key}.toml")) if name else state.persona
             named = replace(settings, macros=replace(settings.macros, char=name))
             members.append(Member(unknown, Opening(), named))
     return members
-
-
-def _persona_of(state: ReplState, name: str) -> Persona | None:
-    """Return the persona of a conversation, or None if no persona has that name."""
-    if not name:  # most imported conversations have no persona
-        return None
-    persona = state.host.listed_persona(name)
-    if persona is None:
-        state.notice(f"There is no persona '{sanitize_line(name)}' any more.")
-    return persona
 
 
 def title(state: ReplState, argument: str) -> None:

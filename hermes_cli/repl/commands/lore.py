@@ -1,20 +1,22 @@
 """`/lore`: shows the active lore entries, adds an entry, or switches one off and on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.chat.lore_scan import ALWAYS
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
-from hermes_cli.options import suggestion
-from hermes_cli.personas.lorebook import Lorebook, LoreEntry
+from hermes_cli.options import closest
+from hermes_cli.personas.lorebook import EXCERPT, Lorebook, LoreEntry, labels
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 ADD = "add"
 OFF = "off"
 ON = "on"
+SHOWN = 5
+"""The number of entries with the same name that an error lists."""
 
 
 def lore(state: ReplState, argument: str) -> None:
@@ -54,24 +56,79 @@ def _add(state: ReplState, text: str) -> None:
     state.notice(f"Added the entry {where}. It becomes active when {' or '.join(words)} occurs.")
 
 
+def choices(state: ReplState) -> Mapping[str, str]:
+    """Return the words after `/lore`, and the entries that can be switched off or on, for completion."""
+    entries, off = _entries(state), state.session.prompt_settings.lore_off
+    switches = {
+        f"{OFF} {label}": entry.content
+        for label, entry in entries.items()
+        if off.isdisjoint((label, entry.title))
+    }
+    return {
+        ADD: "KEYS: TEXT adds an entry",
+        OFF: "NAME switches an entry off in this conversation",
+        ON: "NAME switches it on again",
+        **switches,
+        **{f"{ON} {name}": "switched off" for name in sorted(off)},
+    }
+
+
+def _entries(state: ReplState) -> dict[str, LoreEntry]:
+    """Return the entries of the lorebooks by label."""
+    books = state.session.prompt_settings.books
+    return dict(zip(labels(books), (entry for book in books for entry in book.entries), strict=True))
+
+
 def _switch(state: ReplState, name: str, *, is_on: bool) -> None:
-    """Switch the entries with this title on or off, for this conversation."""
+    """Switch the entry with this name on or off, for this conversation."""
     if not name:
         raise UsageError("which entry? write its name", "/lore shows the entries by name")
-    session = state.session
-    settings = session.prompt_settings
-    titles = {entry.title for book in settings.books for entry in book.entries}
-    known = settings.lore_off if is_on else titles - settings.lore_off
-    found = {title for title in known if title.casefold() == name.casefold()}
+    settings, entries = state.session.prompt_settings, _entries(state)
+    off = settings.lore_off
+    titles = {label: entry.title for label, entry in entries.items()}
+    known = (
+        {label: titles.get(label, label) for label in sorted(off)}
+        if is_on
+        else {label: title for label, title in titles.items() if off.isdisjoint((label, title))}
+    )
+    found = _find(name, known)
+    if len(found) > 1:
+        rows = "; ".join(f"{label}: {_excerpt(entries.get(label))}" for label in found[:SHOWN])
+        more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        word = ON if is_on else OFF
+        raise UsageError(
+            f"{len(found)} entries have the name '{name}'; write /lore {word} {found[0]}, for example",
+            sanitize_line(f"{rows}{more}", LONG_LINE),
+        )
     if not found:
-        what = "a lore entry that is switched off" if is_on else "a lore entry that is switched on"
-        near = suggestion(name, known)
-        raise UsageError(f"'{name}' is not the name of {what}{near}", "/lore shows the entries by name")
-    lore_off = settings.lore_off - found if is_on else settings.lore_off | found
-    session.change_settings(lore_off=lore_off)
-    title = sanitize_line(min(found))
+        what = "a lore entry that is switched on" if not is_on else "a lore entry that is switched off"
+        folded = {label.casefold(): label for label in known}
+        near = folded.get(closest(name.casefold(), folded), "")
+        guess = f"; did you mean '{sanitize_line(near)}'?" if near else ""
+        raise UsageError(f"'{name}' is not the name of {what}{guess}", "/lore shows the entries by name")
+    label = found[0]
+    lore_off = off - {label} if is_on else off | {label}
+    state.session.change_settings(lore_off=lore_off)
+    title = sanitize_line(label)
     effect = "is on again" if is_on else f"is off in this conversation; /lore on {title} switches it on"
     state.notice(f"The entry {title} {effect}.")
+
+
+def _find(name: str, titles: Mapping[str, str]) -> list[str]:
+    """Return the label that equals a name, or else those with that title, or else those that differ in case.
+
+    `titles` maps labels to titles.
+    """
+    if name in titles:
+        return [name]
+    folded = name.casefold()
+    return [label for label, title in titles.items() if title == name] or [
+        label for label, title in titles.items() if folded in {label.casefold(), title.casefold()}
+    ]
+
+
+def _excerpt(entry: LoreEntry | None) -> str:
+    return sanitize_line(entry.content, EXCERPT) if entry else "not in the lorebooks"
 
 
 def _show(state: ReplState) -> None:
@@ -85,8 +142,10 @@ def _show(state: ReplState) -> None:
     turns = session.turns
     numbers = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
     since = [f"since your turn {number}" for number in numbers]
-    rows = [*_rows(prompt.always, ["in every prompt"] * len(prompt.always)), *_rows(prompt.active, since)]
-    rows += _rows(prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
+    names = list(_entries(state))
+    rows = _rows(names, prompt.always, ["in every prompt"] * len(prompt.always))
+    rows += _rows(names, prompt.active, since)
+    rows += _rows(names, prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
     rows += [(title, "", "switched off", "") for title in sorted(session.prompt_settings.lore_off)]
     state.show_rows(rows)
     active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
@@ -99,10 +158,12 @@ def _show(state: ReplState) -> None:
         state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 
-def _rows(entries: Sequence[ActiveEntry], remarks: Sequence[str]) -> list[tuple[str, ...]]:
+def _rows(
+    names: Sequence[str], entries: Sequence[ActiveEntry], remarks: Sequence[str]
+) -> list[tuple[str, ...]]:
     return [
         (
-            active.entry.title,
+            names[active.number],
             "" if active.key == ALWAYS else f"by {active.key}",
             remark,
             pluralize(active.tokens, "token"),

@@ -6,6 +6,7 @@ from hermes_cli.chat.switch_user import switch_user
 from hermes_cli.errors import UsageError
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.user_personas import matching
 
 
 def user_choices(state: ReplState) -> Mapping[str, str]:
@@ -30,6 +31,10 @@ def user(state: ReplState, argument: str) -> None:
         raise UsageError("/user takes a name on a single line")
     if argument == "-":
         raise UsageError("/user takes a name", "/user alone lists those of the config file")
+    known = state.host.users()
+    if known and not matching(known, argument):
+        keys = sanitize_line(", ".join(known))
+        state.notice(f"'{sanitize_line(argument)}' is not one of the config file's users: {keys}.")
     chosen = state.host.use_user(argument)
     is_complete = switch_user(state.session, chosen)
     state.notice(f"You are now {sanitize_line(chosen.name)}; earlier messages keep the earlier name.")

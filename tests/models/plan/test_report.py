@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hermes_cli.models.plan import DoesNotFit, choose
-from hermes_cli.models.plan.report import candidates_of, plan_object, table
+from hermes_cli.models.plan.report import candidates_of, plan_object, stacked, table
+from hermes_cli.screen.columns import fitted
 from tests.models.plan.machines import gpu, machine, openhermes
 
 SMALL = machine(gpu("RTX 3070", 8, 7.6, (8, 6)), ram=32, free=27)
@@ -18,6 +19,19 @@ def test_the_rows_show_the_sizes_of_each_option() -> None:
     assert head[3:9] == ("context", "weights", "KV cache", "headroom", "needs", "free")
     assert rows[0] == ("", "bf16", "cuda:0", "8,192", "13.5", "1.0", "1.3", "15.8", "7.6", "8.2 GiB short")
     assert rows[2] == ("→", "4-bit nf4", "cuda:0", "8,192", "3.8", "1.0", "0.6", "5.4", "7.6", "chosen")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_shows_each_option_in_short_lines(width: int) -> None:
+    """Only a long reason is wrapped."""
+    text = stacked(choose(SMALL, openhermes()).considered)
+    first, sizes, parts, *_ = text.split("\n")
+    assert first == "  bf16 on cuda:0: 8.2 GiB short"
+    assert sizes == "   context 8,192, needs 15.8 of 7.6 GiB"
+    assert parts == "   weights 13.5, KV 1.0, headroom 1.3"
+    rows = fitted(text, width, is_table=True).split("\n")
+    assert max(map(len, rows)) <= width
+    assert [row for row in rows if row.startswith("   context")] == text.split("\n")[1::3]
 
 
 def test_the_object_holds_the_model_the_plan_and_the_reason() -> None:

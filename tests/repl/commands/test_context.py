@@ -24,7 +24,7 @@ def test_another_context_window_keeps_the_conversation(starter_home: Env) -> Non
     """Each spelling reloads the model, and /model keeps the size."""
     result = chat(
         starter_home,
-        *("Hi", "/context 1024", "/context", "/set context 2048", "/context", "/set num_ctx 768", "/context"),
+        *("Hi", "/context 1,024", "/context", "/set context 2k", "/context", "/set num_ctx 768", "/context"),
         *("/model starter", "/context", "/show prompt"),
     )
     assert result.code == 0, result.stderr

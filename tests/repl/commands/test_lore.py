@@ -312,6 +312,41 @@ def test_lore_off_excludes_an_entry_until_it_is_switched_on(sera: Env, tmp_path:
     assert ("The glade is old." in off, "The glade is old." in on) == (False, True)
 
 
+SAME_NAMES = """
+[[lore]]
+name = "Mo"
+keys = ["mo"]
+content = "Mo is a cat."
+[[lore]]
+name = "Mo"
+keys = ["mo"]
+content = "Mo is a bar."
+[[lore]]
+name = "mo"
+keys = ["mo"]
+content = "Mo is a river."
+"""
+
+
+def test_one_of_several_entries_with_a_name_is_switched_off(sera: Env, tmp_path: Path) -> None:
+    """`/lore` and the error number them; case is ignored if that names one entry."""
+    book = tmp_path / "book.toml"
+    book.write_text(SAME_NAMES)
+    lines = ("mo", "/lore", "/lore off MO", "/lore off Mo", "/lore off mo #2", "more mo", "/show prompt")
+    result = chat(sera, tmp_path, *lines, "/lore on MO", flags=("--lore", str(book)))
+    assert [
+        f"{name} +by mo" for name in ("Mo #1", "Mo #2", "mo") if not re.search(f"{name} +by", result.stderr)
+    ] == []
+    assert "The entry mo is off" not in result.stderr
+    assert "3 entries have the name 'MO'; write /lore off Mo #1, for example" in result.stderr
+    assert "2 entries have the name 'Mo'; write /lore off Mo #1, for example" in result.stderr
+    assert "Mo #1: Mo is a cat.; Mo #2: Mo is a bar." in result.stderr
+    (prompt,) = prompts(result)
+    texts = "".join(prompt)
+    assert ("cat" in texts, "bar" in texts, "river" in texts) == (True, False, True)
+    assert "The entry Mo #2 is on again." in result.stderr
+
+
 def test_lore_off_needs_the_name_of_an_entry(sera: Env, tmp_path: Path) -> None:
     """An unknown name, and one that is already switched off, are refused."""
     lines = (

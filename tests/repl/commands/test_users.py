@@ -65,6 +65,46 @@ def test_who_the_user_is(
     assert described(result) == description
 
 
+NAMESAKES = """
+[users.winry]
+name = "Winry Rockbell"
+description = "A mechanic."
+[users.tall]
+name = "Ed"
+description = "A tall one."
+[users.small]
+name = "Ed"
+"""
+
+
+def test_a_user_persona_is_found_by_its_name(users: Env, tmp_path: Path) -> None:
+    """Case is ignored; a resumed conversation finds the description by the name."""
+    Paths.from_environment(users).config_file.write_text(NAMESAKES)
+    result = chat(users, tmp_path, "hi", "/show prompt", flags=("--user", "winry rockbell"))
+    assert described(result) == ["Winry Rockbell: A mechanic."]
+    assert described(chat(users, tmp_path, "/show prompt", flags=("-c",))) == ["Winry Rockbell: A mechanic."]
+    switched = chat(users, tmp_path, "/user WINRY  ROCKBELL", "/show prompt")
+    assert described(switched) == ["Winry Rockbell: A mechanic."]
+
+
+def test_a_name_of_several_user_personas_is_refused(users: Env, tmp_path: Path) -> None:
+    """The hint lists their keys. A key comes before a name."""
+    Paths.from_environment(users).config_file.write_text(NAMESAKES)
+    flag, command = chat(users, tmp_path, flags=("--user", "ed")), chat(users, tmp_path, "/user Ed")
+    assert (flag.code, command.code) == (2, 2)
+    for result in (flag, command):
+        assert "2 users have the name 'E" in result.stderr.replace("'ed'", "'Ed'")
+        assert "use a key: tall or small" in result.stderr
+    assert described(chat(users, tmp_path, "/user tall", "/show prompt")) == ["Ed: A tall one."]
+
+
+def test_another_name_is_reported_with_the_known_keys(users: Env, tmp_path: Path) -> None:
+    """It is used as a name."""
+    result = chat(users, tmp_path, "/user winri")
+    assert "'winri' is not one of the config file's users: winry, Bo." in result.stderr
+    assert "You are now winri;" in result.stderr
+
+
 def test_the_environment_overrides_the_default_of_a_character(users: Env, tmp_path: Path) -> None:
     """It is set for one run, as a flag is."""
     result = chat({**users, "OPENHERMES_USER": "bo"}, tmp_path, persona="al")
