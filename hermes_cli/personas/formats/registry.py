@@ -25,6 +25,7 @@ from hermes_cli.personas.formats.import_result import ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
 from hermes_cli.personas.persona import TEXT_SUFFIXES, Persona
+from hermes_cli.personas.regex_script import MATCH, RegexScript
 from hermes_cli.personas.template import without_prompt
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
@@ -222,7 +223,7 @@ def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: by
 
 
 def _texts(value: Any) -> list[str]:
-    """Return all strings in a persona or a lorebook, at any depth."""
+    """Return all strings in a persona or a lorebook, at any depth, except the expressions of scripts."""
     texts, rest = list[str](), [value]
     while rest:
         item = rest.pop()
@@ -230,6 +231,8 @@ def _texts(value: Any) -> list[str]:
             texts.append(item)
         elif isinstance(item, tuple):
             rest += item
+        elif isinstance(item, RegexScript):
+            rest += [MATCH.sub("", item.replace), item.trim]
         elif hasattr(item, "__dataclass_fields__"):
             rest += [getattr(item, field.name) for field in fields(item)]
     return texts
