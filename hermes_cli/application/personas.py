@@ -43,12 +43,21 @@ def _facts(persona: Persona) -> list[tuple[str, str]]:
         ("description", persona.description),
         ("you are", persona.user or ""),
         ("worlds", ", ".join(persona.worlds)),
+        ("regex scripts", _scripts(persona)),
         ("context", f"{persona.context:,} tokens" if persona.context else ""),
         ("file", str(persona.source)),
         ("imported from", f"{persona.original} ({persona.kind})" if persona.original else ""),
     ]
     facts += [("variable", f"{name} = {value}") for name, value in persona.variables.items()]
     return facts + [(key, str(value)) for key, value in persona.options.items()]
+
+
+def _scripts(persona: Persona) -> str:
+    """Return the number of a persona's regex scripts, and how many of them are disabled."""
+    count, disabled = len(persona.regex), sum(not script.enabled for script in persona.regex)
+    if not count:
+        return ""
+    return f"{count:,}, {disabled:,} of them disabled" if disabled else f"{count:,}"
 
 
 def _texts(persona: Persona) -> Iterator[tuple[str, str]]:

@@ -15,8 +15,10 @@ from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
+from hermes_cli.chat.turn_scripts import with_scripts
 from hermes_cli.errors import StoreError, UsageError
 from hermes_cli.messages import Opening
 from hermes_cli.options import GenerationOptions
@@ -126,7 +128,7 @@ def open_conversation(
             f"{sanitize_line(persona.name)}: the world '{sanitize_line(name)}' is missing"
         )
     extra_books = (loader.find_lorebook(name, runtime.paths.lore) for name in flags.lore or ())
-    return opening, PromptSettings(
+    settings = PromptSettings(
         macros,
         without_duplicates((*worlds.books, *extra_books)),
         persona.post_history,
@@ -136,7 +138,9 @@ def open_conversation(
         flags.overflow(runtime.settings, interactive=runtime.terminal.interactive),
         runtime.settings.lore,
         fills_turns=persona.is_character,
+        scripts=RegexScripts(persona.regex, is_on=runtime.settings.regex_scripts),
     )
+    return with_scripts(opening, settings, deadline), settings
 
 
 def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:

@@ -15,10 +15,12 @@ from hermes_cli.chat.key_index import ScannedText
 from hermes_cli.chat.lore_index import LoreIndex, is_pinned
 from hermes_cli.chat.lore_keys import MAX_LENGTH, compile_plain
 from hermes_cli.chat.lore_scan import Scan
+from hermes_cli.chat.regex_scripts import RegexScripts, Stage
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
-from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.regex_script import Target
 from hermes_cli.untrusted.deadline import Deadline
 
 _PLAIN_PATTERNS: Final = 500
@@ -33,7 +35,8 @@ class LoreMatcher:
 
     The entries have the settings of their lorebook or the default ones, and the macros in their keys are
     expanded. Those with a title in `off` are disabled, and so are those for other characters. `greetings` are
-    those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or too slow.
+    those of the chat. The regex `scripts` for lore change the texts. `disabled_keys` maps each disabled key to
+    the reason: it is invalid or too slow.
     """
 
     def __init__(
@@ -44,9 +47,11 @@ class LoreMatcher:
         *,
         greetings: Sequence[str] = (),
         off: Collection[str] = (),
+        scripts: RegexScripts | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self.macros = macros
+        self._scripts = scripts or RegexScripts()
         self.settings = settings
         self.books = tuple(books)
         self.greetings = greetings
@@ -97,8 +102,11 @@ class LoreMatcher:
         self, number: int, moment: int, deadline: Deadline | None = None, turns: Sequence[Message] = ()
     ) -> str:
         """Return the text of an entry, with macros expanded for the last of `turns`, which is at `moment`."""
-        content = self.entries[number][0].content
-        return self.macros.fill(content, f"lore {number}", moment, deadline=deadline, turns=turns)
+        entry, macros = self.entries[number][0], self.macros
+        text = macros.fill(entry.content, f"lore {number}", moment, deadline=deadline, turns=turns)
+        depth = entry.depth if entry.position is Position.DEPTH else None
+        scripts = self._scripts.select(Target.LORE, Stage.PROMPT, depth)
+        return self._scripts.run(text, scripts, macros, moment=moment, turns=turns, deadline=deadline)
 
     def always(self) -> list[int]:
         """Return the numbers of the entries that are included in every prompt."""

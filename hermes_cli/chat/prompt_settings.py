@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening
 from hermes_cli.personas.lorebook import Lorebook
@@ -45,7 +46,7 @@ class PromptSettings:
     end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
     begins with the user's name and a colon. `lore` holds the defaults of the lorebooks, and `lore_off` the
     titles of the entries that the user has switched off. If `fills_turns` is true, the macros in the user's
-    turns and note are expanded.
+    turns and note are expanded. `scripts` change the turns as they are added, displayed and sent.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -58,6 +59,7 @@ class PromptSettings:
     lore: LoreSettings = field(default_factory=LoreSettings)
     lore_off: frozenset[str] = frozenset()
     fills_turns: bool = False
+    scripts: RegexScripts = field(default_factory=RegexScripts)
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -10,13 +10,16 @@ from hermes_cli.chat.prompt import PartKind, Prompt
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary, from_saved, to_saved
 from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.summarize import summarize
 from hermes_cli.chat.turn_macros import fill_turn, idle_seconds, report_unknown
+from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
+from hermes_cli.personas.regex_script import Target
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import MessageState, Node, Tree
 from hermes_cli.untrusted.deadline import Deadline
@@ -81,7 +84,7 @@ class Session:
         Raises the engine's errors, and ContextOverflow if the prompt does not fit; the turn is then removed.
         """
         cursor = self.tree.cursor
-        message = Message(Role.USER, text if files else self.filled(text))
+        message = Message(Role.USER, text if files else self.filled(text, Stage.ADD))
         turn = self.tree.append(message, created=time.time())
         self.recorder.save()
         self._files = tuple(files)
@@ -94,16 +97,21 @@ class Session:
         any error that `send` raises.
         """
         cursor, self._files = self.tree.cursor, ()
-        turn = self.tree.edit(count, self.filled(text), time.time())
+        turn = self.tree.edit(count, self.filled(text, Stage.EDIT), time.time())
         self.recorder.save()
         return self._answer(cancel, Message(Role.ASSISTANT, ""), cursor, turn=turn)
 
-    def filled(self, text: str) -> str:
-        """Return the user's text with its macros expanded. Add a remark if this changes it."""
+    def filled(self, text: str, stage: Stage | None = None) -> str:
+        """Return the user's text after the regex scripts for `stage`, with its macros expanded.
+
+        Add a remark if this changes it.
+        """
         turns = self.conversation.messages[self.root :]
-        filled = fill_turn(text, self.prompt_settings, len(self.tree), turns, self._deadline)
+        stage = stage if stage and self.prompt_settings.scripts.select(Target.USER, stage) else None
+        filled = fill_turn(text, self.prompt_settings, len(self.tree), turns, self._deadline, stage=stage)
         if filled != text:
-            self.remarks.append(f"Filled in the macros: {filled}")
+            what = "Filled in the macros" if stage is None else "Sent as"
+            self.remarks.append(f"{what}: {filled}")
         return filled
 
     def continue_answer(self, cancel: Cancel) -> Iterator[Chunk]:
@@ -193,6 +201,7 @@ class Session:
         """
         prefill, options = beginning.text, self.options.options.for_attempt(attempt)
         messages = self.conversation.add(beginning) if prefill else self.conversation
+        rewrite = answer_rewriter(self.prompt_settings, len(self.tree.path), Stage.ADD)
         self.last = None
         new, failed, interrupted, is_refused = "", False, False, False
         try:
@@ -216,6 +225,8 @@ class Session:
                 state = MessageState.COMPLETE if ended else MessageState.STOPPED
                 state = MessageState.FAILED if failed else state
                 record = self.recorder.generation_record(self.engine.name, options, self.last)
+                if rewrite and (text := rewrite(answer.text)) != answer.text:
+                    answer, record = replace(answer, text=text), replace(record, turn_ids=None)
                 self.recorder.finish(self.tree.append(answer, state, record, time.time()))
             elif is_refused and turn is not None:
                 self.tree.withdraw(before)
@@ -346,7 +357,7 @@ class Session:
     def branch(self, number: int, text: str | None) -> None:
         """Continue on a new branch in which a visible message has another text, or None to leave it out."""
         role = self.tree.require(number).role
-        new = self.filled(text) if text is not None and role is Role.USER else text
+        new = self.filled(text, Stage.EDIT) if text is not None and role is Role.USER else text
         self._move(lambda tree: tree.branch(number, new, time.time()))
 
     def hide(self, number: int) -> bool:

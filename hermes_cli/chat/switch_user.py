@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from hermes_cli.chat.session import Session
+from hermes_cli.chat.turn_scripts import with_scripts
 from hermes_cli.personas.macros import USER_TEXT
 from hermes_cli.personas.opening import open_with
 from hermes_cli.personas.persona import Persona
@@ -22,6 +23,6 @@ def switch_user(session: Session, persona: Persona, user: UserPersona) -> bool:
     is_of_persona = (before.system, before.examples) == (opening.system, opening.examples)
     session.set_prompt_settings(replace(settings, macros=new))
     if is_of_persona:
-        after = open_with(persona, new, user.description)
+        after = with_scripts(open_with(persona, new, user.description), session.prompt_settings)
         session.set_opening(replace(after, cacheable=opening.cacheable))
     return is_of_persona

@@ -28,7 +28,7 @@ class Target(StrEnum):
 
 
 class FindMacros(StrEnum):
-    """What happens to macros in the expression: nothing, or their values are inserted, perhaps as plain text."""
+    """Whether the macros in an expression are expanded, and whether their values are plain text in it."""
 
     UNCHANGED = "unchanged"
     FILLED = "filled"

@@ -13,6 +13,7 @@ from hermes_cli.repl.commands import (
     lore,
     message,
     notes,
+    regex,
     settings,
     tree,
     users,
@@ -161,6 +162,16 @@ COMMANDS: tuple[Command, ...] = (
             lore.ADD: "KEYS: TEXT adds an entry",
             lore.OFF: "NAME switches an entry off in this conversation",
             lore.ON: "NAME switches it on again",
+        },
+    ),
+    Command(
+        "regex",
+        "[off|on]",
+        "List the persona's regex scripts and what they change; turn all of them off or on.",
+        regex.regex,
+        choices=lambda _state: {
+            regex.OFF: "turn the scripts off in this conversation",
+            regex.ON: "turn them on again",
         },
     ),
     Command(

@@ -75,19 +75,22 @@ def write(raw: Any, old: Sequence[RegexScript], new: Sequence[RegexScript]) -> l
     rest = list(zip(old, tables, strict=False))
     result = list[Any]()
     for script in new:
-        same = (lambda before: before == script, lambda before: before.title == script.title)
-        place = next(
-            (number for is_same in same for number, (before, _) in enumerate(rest) if is_same(before)), None
-        )
-        before, table = (None, {}) if place is None else rest.pop(place)
+        equal = (pair for pair in rest if pair[0] == script)
+        named = (pair for pair in rest if pair[0].title == script.title)
+        found = next(equal, None) or next(named, None)
+        if found:
+            rest.remove(found)
+        before, table = found or (None, {})
         result.append(table | _changed_keys(before, script))
     return result + tables[len(old) :]
 
 
 def _script(table: Value) -> RegexScript:
     placement, is_old_display = _placement(table.get("placement"))
-    texts = {field: table.get(key).text() for field, key in _TEXT_KEYS.items()}
-    flags = {field: table.get(key).boolean() or is_old_display for field, key in _FLAG_KEYS.items()}
+    texts: dict[str, Any] = {field: table.get(key).text() for field, key in _TEXT_KEYS.items()}
+    flags: dict[str, Any] = {
+        field: table.get(key).boolean() or is_old_display for field, key in _FLAG_KEYS.items()
+    }
     if is_old_display:
         flags["on_edit"] = table.get("runOnEdit").boolean()
     trimmed = tuple(text for text in table.get("trimStrings").texts() if text)
@@ -110,7 +113,7 @@ def _placement(value: Value) -> tuple[tuple[Target, ...], bool]:
     if is_old_display and len(numbers) == 1:
         return tuple(_PLACEMENTS.values()), True
     numbers = [_NUMBERS[Target.COMMAND] if number == _OLD_COMMAND else number for number in numbers]
-    known = (_PLACEMENTS[number] for number in numbers if number in _PLACEMENTS)
+    known = (_PLACEMENTS[number] for number in numbers if number is not None and number in _PLACEMENTS)
     return tuple(dict.fromkeys(known)), is_old_display
 
 
