@@ -35,7 +35,7 @@ class LoreMatcher:
 
     The entries have the settings of their lorebook or the default ones, and the macros in their keys are
     expanded. Those with a title in `off` are disabled, and so are those for other characters. `greetings` are
-    those of the chat. The regex `scripts` for lore change the texts. `disabled_keys` maps each disabled key to
+    those of the chat. Regex `scripts` for lore change the texts. `disabled_keys` maps each disabled key to
     the reason: it is invalid or too slow.
     """
 

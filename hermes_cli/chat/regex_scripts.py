@@ -243,9 +243,10 @@ def _replaced(
     result, at = _Pieces(), 0
     for number, match in enumerate(matches):
         result.add(text[at : match.start()])
-        if not is_complete and (match.partial or match.end() == len(text)):
+        is_over = deadline.is_over
+        if not is_complete and (match.partial or match.end() == len(text) or is_over):
             return result.text
-        if deadline.is_over:
+        if is_over:
             raise _ScriptError(f"the scripts of this turn take longer than {deadline.seconds:g} s")
         value, end = _Pieces(), 0
         for reference in references:

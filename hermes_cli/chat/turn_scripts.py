@@ -21,21 +21,25 @@ class Rewrite(Protocol):
         """Return the text after the scripts. If it is not complete, leave out what more text can change."""
 
 
-def answer_rewriter(settings: PromptSettings, moment: int, *stages: Stage) -> Rewrite | None:
+def answer_rewriter(
+    settings: PromptSettings, moment: int, *stages: Stage, growing: Deadline | None = None
+) -> Rewrite | None:
     """Return a function that runs the scripts on the last answer, or None if they do not change answers.
 
-    `moment` is the number of messages before the answer.
+    `moment` is the number of messages before the answer. `growing` limits the work until it is complete.
     """
-    scripts, deadline = settings.scripts, Deadline()
+    scripts, growing = settings.scripts, growing or Deadline()
     if not scripts.changes_answers(*stages):
         return None
 
     def rewrite(text: str, *, is_complete: bool = True) -> str:
+        limit = Deadline() if is_complete else growing
         depth = None if stages == (Stage.ADD,) else 0
         numbers = [number for stage in stages for number in scripts.select(Target.ANSWER, stage, depth)]
-        return scripts.run(
-            text, numbers, settings.macros, moment=moment, deadline=deadline, is_complete=is_complete
+        result = scripts.run(
+            text, numbers, settings.macros, moment=moment, deadline=limit, is_complete=is_complete
         )
+        return "" if limit.is_over and not is_complete else result  # displayed when it is complete
 
     return rewrite
 

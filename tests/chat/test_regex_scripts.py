@@ -200,7 +200,7 @@ def test_a_long_text_is_unchanged() -> None:
 
 
 def grown(text: str, *scripts: RegexScript, size: int = 3) -> tuple[list[str], tuple[str, bool]]:
-    """Return the texts that are displayed while an answer grows by `size` characters, and those at its end."""
+    """Return the texts that are displayed while an answer grows by `size` characters, and the last text."""
     settings = PromptSettings(scripts=RegexScripts(scripts), macros=ANN)
     rewrite = answer_rewriter(settings, 1, Stage.ADD, Stage.DISPLAY)
     assert rewrite
@@ -245,3 +245,18 @@ def test_an_answer_whose_beginning_changes_is_displayed_again() -> None:
     assert end[0].startswith("He") or "".join(pieces) == ""
     pieces, end = grown(f"{LONG}<b>{LONG}<a>", RegexScript("/(?<!x)She(?![\\s\\S]*<b>)/", "He"))
     assert end == (f"{LONG}<b>{LONG.replace('She', 'He', 1)}<a>", True)
+
+
+def test_an_answer_that_takes_long_while_it_grows_is_complete_at_its_end() -> None:
+    """The CPU time for a growing answer is limited; its end has a limit of its own."""
+    settings = PromptSettings(scripts=RegexScripts((RegexScript("/She/g", "He"),)), macros=ANN)
+    ticks = iter(range(10_000))
+    growing = Deadline(30, lambda: float(next(ticks)))
+    rewrite = answer_rewriter(settings, 1, Stage.ADD, growing=growing)
+    assert rewrite
+    answer = GrowingText(rewrite)
+    pieces = [answer.add(LONG) for _ in range(20)]
+    assert pieces[0]
+    assert pieces[-1] == ""
+    rest, is_whole = answer.end()
+    assert ("".join(pieces) + rest, is_whole) == ((LONG * 20).replace("She", "He"), False)
