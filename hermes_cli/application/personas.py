@@ -107,7 +107,7 @@ def edit(runtime: Runtime, name: str) -> None:
     """
     from hermes_cli.application.persona_check import estimated_findings
 
-    path = _editable_file(runtime, name)
+    path = editable_file(runtime, name)
     editor.open_file(path, runtime.environ, f"the file is {path}")
     persona = loader.load_file(path)
     for finding in estimated_findings(runtime, persona):
@@ -115,7 +115,7 @@ def edit(runtime: Runtime, name: str) -> None:
     runtime.terminal.notice(f"'hermes chat -p {persona.key}' starts a chat with it")
 
 
-def _editable_file(runtime: Runtime, name: str) -> Path:
+def editable_file(runtime: Runtime, name: str) -> Path:
     """Return the file to edit, after copying a persona shipped with hermes or importing a character card."""
     source = loader.locate(name, runtime.paths.personas, loader.shipped_dir())
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:

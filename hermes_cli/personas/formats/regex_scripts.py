@@ -19,6 +19,7 @@ from hermes_cli.personas.regex_script import (
 )
 from hermes_cli.untrusted.value import Value
 
+KIND: Final = "regex"
 KEY: Final = "regex_scripts"
 """The key in the extensions of a card."""
 OFF_HINT: Final = "regex_scripts = false in the config file, or /regex off, turns them off"
@@ -38,16 +39,16 @@ _FLAG_KEYS: Final = {"display": "markdownOnly", "prompt": "promptOnly", "on_edit
 _DEPTH_KEYS: Final = {"min_depth": ("minDepth", -1), "max_depth": ("maxDepth", 0)}
 
 
-def is_script(document: Mapping[str, Any]) -> bool:
-    """Return whether a JSON document is a regex script that SillyTavern has exported."""
-    return isinstance(document.get("findRegex"), str) and "replaceString" in document
+def is_script(document: Any) -> bool:
+    """Return whether a JSON value is a regex script that SillyTavern has exported."""
+    is_table = isinstance(document, dict) and isinstance(document.get("findRegex"), str)
+    return is_table and "replaceString" in document
 
 
-def read_file(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona:
-    """Return a persona that consists of the one script in a file."""
-    scripts = read(Value({KEY: [document]}, remarks).get(KEY), remarks)
-    name = " ".join(scripts[0].name.split()) if scripts else ""
-    return Persona(name or source.stem, "", source, regex=scripts)
+def read_file(document: Any, source: Path, remarks: Remarks) -> Persona:
+    """Return a persona that consists of the script, or the list of scripts, in a file."""
+    tables = document if isinstance(document, list) else [document]
+    return Persona(source.stem, "", source, regex=read(Value({KEY: tables}, remarks).get(KEY), remarks))
 
 
 def read(scripts: Value, remarks: Remarks) -> tuple[RegexScript, ...]:

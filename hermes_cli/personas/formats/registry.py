@@ -19,6 +19,7 @@ from hermes_cli.personas.formats import (
     photo,
     plain_text,
     png,
+    regex_scripts,
     world,
 )
 from hermes_cli.personas.formats.import_result import ImportResult, Remarks
@@ -35,7 +36,8 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, Modelfiles, "
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, presets and regex "
+    "scripts, Modelfiles, "
     "aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets and .md files"
 )
 
@@ -102,8 +104,8 @@ def _content(data: bytes, source: Path) -> _Content:
         return _Content("charx")
     if kind := photo.kind_of(data):
         return _Content(kind)
-    is_text = source.suffix.lower() in TEXT_SUFFIXES
-    if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
+    is_text, start = source.suffix.lower() in TEXT_SUFFIXES, data.removeprefix(BOM.encode()).lstrip()[:1]
+    if start == b"{" or (start == b"[" and source.suffix.lower() == ".json"):
         try:
             content = _json_content(card.parse_json(data, source))
         except PersonaError:
@@ -116,8 +118,11 @@ def _content(data: bytes, source: Path) -> _Content:
 
 
 def _json_content(document: Any) -> _Content:
-    from hermes_cli.personas.formats import presets
+    from hermes_cli.personas.formats import presets, sillytavern_presets
 
+    if isinstance(document, list):
+        is_scripts = bool(document) and all(map(regex_scripts.is_script, document))
+        return _Content(regex_scripts.KIND if is_scripts else "", document)
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
@@ -129,6 +134,10 @@ def _json_content(document: Any) -> _Content:
         kind = "webui"
     elif world.is_world(document):
         kind = "world"
+    elif regex_scripts.is_script(document):
+        kind = regex_scripts.KIND
+    elif sillytavern_presets.is_preset(document):
+        kind = sillytavern_presets.KIND
     else:
         kind = "v1" if version else ""
     return _Content(kind, document)
@@ -164,7 +173,7 @@ def _persona_or_lorebook(
     document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, modelfile, presets
+    from hermes_cli.personas.formats import aichat, modelfile, presets, sillytavern_presets
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
@@ -173,6 +182,8 @@ def _persona_or_lorebook(
         "llm": presets.read_llm,
         "webui": presets.read_webui,
         "lmstudio": presets.read_lmstudio,
+        regex_scripts.KIND: regex_scripts.read_file,
+        sillytavern_presets.KIND: sillytavern_presets.read,
     }
     return readers[content.kind](content.parsed, source, remarks)
 
