@@ -8,7 +8,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.options import suggestion
 from hermes_cli.personas import folder, loader, native, native_writer
-from hermes_cli.personas.formats import regex_scripts, registry, sillytavern_presets
+from hermes_cli.personas.formats import registry
 from hermes_cli.personas.formats.import_result import ImportResult
 from hermes_cli.personas.persona import Persona
 from hermes_cli.private_files import write_private
@@ -122,6 +122,8 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     if content is None:
         raise PersonaError(f"{path} contains neither a persona nor a world")
     key = key or folder.slug(new_name or content.name, path.stem)
+    if found.is_part:
+        raise loader.part_error(path)
     if left_out := path.stat().st_size - len(data):
         size = f"{left_out / 2**20:,.0f} MiB"
         remark = f"its images and sounds ({size}) are left out: keep the file if you want to export them"
@@ -145,12 +147,6 @@ def _require_text(persona: Persona, kind: str, path: Path) -> None:
     texts = (persona.system, persona.prompt, persona.post_history)
     if persona.is_character or persona.examples or any(text.strip() for text in texts):
         return
-    if kind in {regex_scripts.KIND, sillytavern_presets.KIND}:
-        what = "a regex script" if kind == regex_scripts.KIND else "a preset without a system prompt"
-        raise PersonaError(
-            f"{path} is {what}, which is a part of a persona",
-            f"add it to one: hermes personas import {path} --into NAME",
-        )
     if kind == "modelfile":
         raise PersonaError(
             f"{path} has no system prompt: it only sets a model and its options",

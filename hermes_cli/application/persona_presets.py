@@ -8,15 +8,14 @@ from hermes_cli.application.personas import editable_file
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas import folder, loader, native, native_writer
-from hermes_cli.personas.formats import regex_scripts, registry, sillytavern_presets
+from hermes_cli.personas.formats import registry
+from hermes_cli.personas.formats.import_result import PARTS
 from hermes_cli.personas.formats.sillytavern_presets import merged
 from hermes_cli.personas.persona import Persona
 from hermes_cli.personas.regex_script import MAX_SCRIPTS
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.untrusted.source import Source, read_text
 
-KINDS: Final = (regex_scripts.KIND, sillytavern_presets.KIND)
-"""The kinds of files that hold only a part of a persona."""
 _TEXTS: Final = ("system", "post_history")
 
 
@@ -30,7 +29,7 @@ def add_to_persona(runtime: Runtime, names: Sequence[str], persona_name: str) ->
     runtime.persona(persona_name)  # raises PersonaError before anything is copied
     found = [registry.read(loader.read_card(Path(name)), Path(name)) for name in names]
     for name, result in zip(names, found, strict=True):
-        if result.persona is None or result.kind not in KINDS:
+        if result.persona is None or result.kind not in PARTS:
             raise UsageError(
                 f"{name} is neither a preset nor a regex script of SillyTavern", "import it without --into"
             )

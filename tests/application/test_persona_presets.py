@@ -115,9 +115,11 @@ def test_without_into_a_part_of_a_persona_is_refused(home: Env, tmp_path: Path) 
     """The hint has the command. A system prompt alone is a persona."""
     for number, document in enumerate((SCRIPT, INSTRUCT, PROMPT)):
         (tmp_path / f"{number}.json").write_text(json.dumps(document))
-    for number, what in enumerate(("a regex script", "a preset without a system prompt")):
-        result = hermes("personas", "import", str(tmp_path / f"{number}.json"), env=home)
-        assert result.code == 78
-        assert f"is {what}, which is a part of a persona" in result.stderr
-        assert "--into NAME" in result.stderr
+    for number in range(2):
+        file = str(tmp_path / f"{number}.json")
+        for arguments in (("personas", "import", file), ("chat", "-p", file)):
+            result = hermes(*arguments, env=home)
+            assert result.code == 78
+            assert f"{number}.json has regex scripts or settings, and no persona" in result.stderr
+            assert f"{number}.json --into NAME" in result.stderr
     assert hermes("personas", "import", str(tmp_path / "2.json"), env=home).stdout.startswith(b"actor")

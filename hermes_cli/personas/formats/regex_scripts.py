@@ -19,7 +19,6 @@ from hermes_cli.personas.regex_script import (
 )
 from hermes_cli.untrusted.value import Value
 
-KIND: Final = "regex"
 KEY: Final = "regex_scripts"
 """The key in the extensions of a card."""
 OFF_HINT: Final = "regex_scripts = false in the config file, or /regex off, turns them off"

@@ -22,7 +22,7 @@ from hermes_cli.personas.formats import (
     regex_scripts,
     world,
 )
-from hermes_cli.personas.formats.import_result import ImportResult, Remarks
+from hermes_cli.personas.formats.import_result import PRESET, REGEX, ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
 from hermes_cli.personas.persona import TEXT_SUFFIXES, Persona
@@ -122,7 +122,7 @@ def _json_content(document: Any) -> _Content:
 
     if isinstance(document, list):
         is_scripts = bool(document) and all(map(regex_scripts.is_script, document))
-        return _Content(regex_scripts.KIND if is_scripts else "", document)
+        return _Content(REGEX if is_scripts else "", document)
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
@@ -135,9 +135,9 @@ def _json_content(document: Any) -> _Content:
     elif world.is_world(document):
         kind = "world"
     elif regex_scripts.is_script(document):
-        kind = regex_scripts.KIND
+        kind = REGEX
     elif sillytavern_presets.is_preset(document):
-        kind = sillytavern_presets.KIND
+        kind = PRESET
     else:
         kind = "v1" if version else ""
     return _Content(kind, document)
@@ -182,8 +182,8 @@ def _persona_or_lorebook(
         "llm": presets.read_llm,
         "webui": presets.read_webui,
         "lmstudio": presets.read_lmstudio,
-        regex_scripts.KIND: regex_scripts.read_file,
-        sillytavern_presets.KIND: sillytavern_presets.read,
+        REGEX: regex_scripts.read_file,
+        PRESET: sillytavern_presets.read,
     }
     return readers[content.kind](content.parsed, source, remarks)
 

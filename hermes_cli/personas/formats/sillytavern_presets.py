@@ -16,7 +16,6 @@ from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.value import Value
 
-KIND: Final = "preset"
 _PROMPT: Final = "sysprompt"
 _PARTS: Final = (_PROMPT, "instruct", "context")
 _PROMPT_KEYS: Final = frozenset({"name", "content", "post_history"})
