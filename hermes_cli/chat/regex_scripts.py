@@ -15,7 +15,7 @@ from hermes_cli.chat.expressions import REGEX_LIMIT_S, Expressions
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.regex_script import MATCH, FindMacros, RegexScript, Target
-from hermes_cli.untrusted.deadline import Deadline
+from hermes_cli.untrusted.deadline import EARLIER_TURN_S, Deadline
 
 MAX_TEXT: Final = 200_000
 """Maximum characters of a text that scripts change, and of the result of a script."""
@@ -23,8 +23,8 @@ MAX_MATCHES: Final = 10_000
 """Maximum matches of a script in one text."""
 _MAX_REFERENCES: Final = 1_000
 """Maximum references such as `$1` in a replacement."""
-_MAX_RESULTS: Final = 2_000
-"""Maximum results for prompts that are kept."""
+_MAX_KEPT: Final = 20_000_000
+"""Maximum characters of the results for prompts that are kept."""
 _REFERENCE: Final = re.compile(r"\$(?:(?P<number>\d{1,9})|<(?P<name>[^>]+)>)", re.ASCII)
 _MACRO: Final = re.compile(r"\{\{[^{}]*\}\}")
 _FLAGGED: Final = re.compile(r"/.+/[dgimsuy]*", re.DOTALL)
@@ -34,6 +34,11 @@ _SPECIAL: Final = re.compile(r"[\n\r\t\v\f\0.^$*+?{}\[\]\\/|()]")
 def target_of(role: Role) -> Target | None:
     """Return the target of the scripts for messages of a role, or None if there is none."""
     return {Role.USER: Target.USER, Role.ASSISTANT: Target.ANSWER}.get(role)
+
+
+def depth_of_answer(stage: "Stage") -> int | None:
+    """Return the depth of an answer for the scripts of a stage. When a message is changed, it has none."""
+    return 0 if stage is Stage.DISPLAY else None
 
 
 class Stage(Enum):
@@ -50,12 +55,14 @@ class ScriptState:
     """What the scripts of one conversation keep: expressions, why scripts are disabled, results for prompts.
 
     `disabled` maps the index of a script to the reason. `reported` has the scripts that have been reported.
+    `kept_size` is the number of characters in `results`.
     """
 
     expressions: Expressions = field(default_factory=lambda: Expressions("this persona's scripts"))
     disabled: dict[int, str] = field(default_factory=dict)
     reported: set[int] = field(default_factory=set)
     results: dict[tuple[object, ...], str] = field(default_factory=dict)
+    kept_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class RegexScripts:
 
     def changes_answers(self, *stages: Stage) -> bool:
         """Return whether a script may change an answer at one of these stages."""
-        return any(self.select(Target.ANSWER, stage, 0) for stage in stages)
+        return any(self.select(Target.ANSWER, stage, depth_of_answer(stage)) for stage in stages)
 
     def run(
         self,
@@ -126,16 +133,21 @@ class RegexScripts:
         An answer at `end`, which the model continues, is unchanged. Results are kept, so that later prompts
         begin in the same way.
         """
-        changed, results = list(turns), self.state.results
+        changed, state = list(turns), self.state
+        results, is_first = state.results, True
         for index, turn in enumerate(turns[:end] if self.scripts else ()):
             numbers = self.select(target_of(turn.role), Stage.PROMPT, end - 1 - index)
             key = (turn.text, numbers, index, macros.user, macros.char)
             text = results.get(key) if numbers else turn.text
             if text is None:
                 before = turns[: index + 1]
+                deadline.seconds += 0.0 if is_first else EARLIER_TURN_S
+                is_first = False
                 text = self.run(turn.text, numbers, macros, moment=index, turns=before, deadline=deadline)
-                if len(results) >= _MAX_RESULTS:
+                state.kept_size += len(text)
+                if state.kept_size > _MAX_KEPT:
                     results.clear()
+                    state.kept_size = len(text)
                 if not deadline.is_over:
                     results[key] = text
             if text != turn.text:

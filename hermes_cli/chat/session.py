@@ -166,9 +166,14 @@ class Session:
 
         Raises UsageError if there is no answer.
         """
-        self.tree.move_to(self.require_answer().parent)
+        answer, text = self.require_answer(), self._edited_answer(text)
+        self.tree.move_to(answer.parent)
         self.tree.append(Message(Role.ASSISTANT, text), created=time.time())
         self.recorder.save()
+
+    def _edited_answer(self, text: str) -> str:
+        rewrite = answer_rewriter(self.prompt_settings, len(self.tree.path), Stage.EDIT)
+        return rewrite(text) if rewrite else text
 
     def require_answer(self) -> Node:
         """Return the last answer. Raises UsageError if the last turn is not an answer to the user."""
@@ -356,9 +361,10 @@ class Session:
 
     def branch(self, number: int, text: str | None) -> None:
         """Continue on a new branch in which a visible message has another text, or None to leave it out."""
-        role = self.tree.require(number).role
-        new = self.filled(text, Stage.EDIT) if text is not None and role is Role.USER else text
-        self._move(lambda tree: tree.branch(number, new, time.time()))
+        is_answer = self.tree.require(number).role is Role.ASSISTANT
+        if text is not None:
+            text = self._edited_answer(text) if is_answer else self.filled(text, Stage.EDIT)
+        self._move(lambda tree: tree.branch(number, text, time.time()))
 
     def hide(self, number: int) -> bool:
         """Leave a message out of prompts, or include it again. Return whether it is now hidden."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from hermes_cli.chat.prompt_settings import PromptSettings
-from hermes_cli.chat.regex_scripts import Stage, target_of
+from hermes_cli.chat.regex_scripts import Stage, depth_of_answer, target_of
 from hermes_cli.messages import Message, Opening
 from hermes_cli.personas.regex_script import Target
 from hermes_cli.untrusted.deadline import Deadline
@@ -34,8 +34,8 @@ def answer_rewriter(
 
     def rewrite(text: str, *, is_complete: bool = True) -> str:
         limit = Deadline() if is_complete else growing
-        depth = None if stages == (Stage.ADD,) else 0
-        numbers = [number for stage in stages for number in scripts.select(Target.ANSWER, stage, depth)]
+        selected = (scripts.select(Target.ANSWER, stage, depth_of_answer(stage)) for stage in stages)
+        numbers = [number for some in selected for number in some]
         result = scripts.run(
             text, numbers, settings.macros, moment=moment, deadline=limit, is_complete=is_complete
         )
@@ -69,11 +69,13 @@ def with_scripts(opening: Opening, settings: PromptSettings, deadline: Deadline 
 class GrowingText:
     """The text of an answer after the scripts, while the answer grows.
 
-    Text is returned when it is settled, so that text which is displayed rarely changes afterwards.
+    Text is returned when it is settled, so that text which is displayed rarely changes afterwards. If
+    `is_final` is true, all text is returned at the end, because it cannot be displayed anew.
     """
 
-    def __init__(self, rewrite: Rewrite) -> None:
+    def __init__(self, rewrite: Rewrite, *, is_final: bool = False) -> None:
         self._rewrite = rewrite
+        self._is_final = is_final
         self._received = ""
         self._read = 0
         self._returned = ""
@@ -81,7 +83,7 @@ class GrowingText:
     def add(self, piece: str) -> str:
         """Add a piece of the answer, and return the next settled text, which may be empty."""
         self._received += piece
-        if len(self._received) - self._read < STEP and "\n" not in piece:
+        if self._is_final or (len(self._received) - self._read < STEP and "\n" not in piece):
             return ""
         self._read = len(self._received)
         text = self._rewrite(self._received, is_complete=False)

@@ -63,5 +63,5 @@ class RegexScript:
 
     @property
     def title(self) -> str:
-        """The title to display: the script's name, or else its expression."""
-        return self.name or self.find
+        """The title to display, on one line: the script's name, or else its expression."""
+        return " ".join(self.name.split()) or " ".join(self.find.split())

@@ -193,9 +193,10 @@ class _AnswerOutput:
 
     def __init__(self, state: ReplState, begin: Callable[[], Renderer], prefix: str) -> None:
         settings, moment = state.session.prompt_settings, len(state.session.tree.path)
-        stages = (Stage.ADD, Stage.DISPLAY) if state.terminal.stdout_is_tty else (Stage.ADD,)
+        is_display = state.terminal.stdout_is_tty
+        stages = (Stage.ADD, Stage.DISPLAY) if is_display else (Stage.ADD,)
         rewrite = answer_rewriter(settings, moment, *stages)
-        self._growing = GrowingText(rewrite) if rewrite else None
+        self._growing = GrowingText(rewrite, is_final=not is_display) if rewrite else None
         self._state = state
         self._begin = begin
         self._prefix = prefix

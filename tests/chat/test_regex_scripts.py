@@ -1,13 +1,16 @@
 """Regex scripts change the text of turns as SillyTavern does, within limits of size and time."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.regex_scripts import MAX_TEXT, RegexScripts, Stage
 from hermes_cli.chat.turn_scripts import GrowingText, answer_rewriter, displayed, with_scripts
 from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.regex_script import FindMacros, RegexScript, Target
 from hermes_cli.untrusted.deadline import Deadline
@@ -260,3 +263,25 @@ def test_an_answer_that_takes_long_while_it_grows_is_complete_at_its_end() -> No
     assert pieces[-1] == ""
     rest, is_whole = answer.end()
     assert ("".join(pieces) + rest, is_whole) == ((LONG * 20).replace("She", "He"), False)
+
+
+def test_the_text_of_a_turn_in_a_prompt_does_not_change_with_the_time() -> None:
+    """The result of a script is kept, so that the prefix cache can be used."""
+    hours = iter(range(10))
+    macros = replace(ANN, clock=lambda: datetime(2026, 1, 1, next(hours), tzinfo=UTC))
+    scripts = RegexScripts((RegexScript("/a/", "{{isotime}} ", prompt=True, targets=(Target.USER,)),))
+    texts = [scripts.sent([TURNS[1]], 1, macros, Deadline())[0].text for _ in range(2)]
+    assert texts == ["00:00 2"] * 2
+
+
+def test_scripts_for_lore_change_its_text_in_the_prompt() -> None:
+    """As in SillyTavern, only a script for the prompt does, and the depth is that of the entry."""
+    entry = LoreEntry("a dragon", constant=True, position=Position.DEPTH, depth=3)
+    for script, expected in (
+        (RegexScript("/a/", "the", prompt=True, targets=(Target.LORE,)), "the dragon"),
+        (RegexScript("/a/", "the", prompt=True, targets=(Target.LORE,), max_depth=2), "a dragon"),
+        (RegexScript("/a/", "the", targets=(Target.LORE,)), "a dragon"),
+        (RegexScript("/a/", "the", prompt=True), "a dragon"),
+    ):
+        lore = LoreMatcher([Lorebook((entry,))], ANN, scripts=RegexScripts((script,)))
+        assert lore.text(0, 1) == expected

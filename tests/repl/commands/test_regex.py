@@ -111,6 +111,23 @@ def test_an_edit_runs_only_scripts_for_edits(ada: Env, tmp_path: Path) -> None:
     assert stored(ada)[-2:] == ["please", "Yes."]
 
 
+def test_an_edited_answer_runs_scripts_for_edits(ada: Env, tmp_path: Path) -> None:
+    """They change the text that replaces an answer, also on a new branch."""
+    file = Path(ada["OPENHERMES_HOME"]) / "config" / "personas" / "ada.toml"
+    file.write_text(ADA.replace('name = "No tags"', 'name = "No tags"\non_edit = true'))
+    chat(ada, tmp_path, "one", "/edit answer", "<b>two</b>", "/edit #1", "<b>Hi</b>")
+    assert {"two", "Hi"} <= set(stored(ada))
+    assert "<b>" not in "".join(stored(ada))
+
+
+def test_personas_prompt_runs_the_scripts(ada: Env) -> None:
+    """The prompts of hermes and of SillyTavern are those after the scripts."""
+    for like in ("hermes", "sillytavern"):
+        result = hermes("personas", "prompt", "ada", "please", "--like", like, env=ada)
+        assert b"PLEASE" in result.stdout
+        assert b"<|im_end|> you." in result.stdout
+
+
 @pytest.mark.parametrize("flags", [(), ("--no-stream",)])
 def test_ask_prints_the_message_as_it_is_stored(ada: Env, tmp_path: Path, flags: tuple[str, ...]) -> None:
     """A script for the display does not change the output in a pipe."""
@@ -124,3 +141,19 @@ def test_ask_prints_the_message_as_it_is_stored(ada: Env, tmp_path: Path, flags:
 def test_personas_show_counts_the_scripts(ada: Env) -> None:
     """It prints how many scripts the persona has."""
     assert re.search(rb"regex scripts +4\n", hermes("personas", "show", "ada", env=ada).stdout)
+
+
+def test_a_late_change_is_written_once_to_a_pipe(ada: Env, tmp_path: Path) -> None:
+    """The answer is written when it is complete."""
+    file = Path(ada["OPENHERMES_HOME"]) / "config" / "personas" / "ada.toml"
+    file.write_text(f"{ADA}\n[[regex]]\nfind = '/It(?![\\s\\S]*end)/'\nreplace = 'That'\n")
+    text = "It is a long sentence that nobody needs to read to its end."
+    model = script(tmp_path, {"text": text})
+    result = hermes("chat", "-p", "ada", "-m", model, env=ada, stdin=b"x\n")
+    assert result.stdout.decode() == f"Hello you.\n{text}\n"
+
+
+def test_another_user_begins_with_a_changed_greeting_too(ada: Env, tmp_path: Path) -> None:
+    """The greeting of the next conversation is changed as the first one was."""
+    result = chat(ada, tmp_path, "/user Winry", "/clear", "/persona")
+    assert result.stdout.decode() == "Hello you.\n" * 2
