@@ -21,6 +21,7 @@ _JAVASCRIPT: Final = re.compile(
     re.DOTALL,
 )
 """What may differ in JavaScript, and what must be skipped: escapes and character sets."""
+_CODE_POINT: Final = re.compile(r"\\u\{0*([0-9A-Fa-f]{1,6})\}|\\.", re.DOTALL)
 _TOKEN: Final = re.compile(
     r"""\(\?\#(?:\\.|[^\\)])*\)
     |(?P<flags>\(\?[A-Za-z0-9-]*[xV])
@@ -39,7 +40,7 @@ def parse_key(key: str) -> tuple[str | None, str]:
 
 
 def _from_javascript(pattern: str, flags: str) -> str:
-    r"""Return a pattern of JavaScript for `regex`: `[^]` and `[]`, `\k<name>`, and `$` without the flag m."""
+    r"""Return a pattern of JavaScript for `regex`: `[^]`, `[]`, `\k<name>`, `\u{1F600}`, and `$`."""
 
     def converted(token: re.Match[str]) -> str:
         match token.lastgroup:
@@ -53,7 +54,10 @@ def _from_javascript(pattern: str, flags: str) -> str:
                 return r"\Z"
         return token[0]
 
-    return _JAVASCRIPT.sub(converted, pattern)
+    pattern = _JAVASCRIPT.sub(converted, pattern)
+    if "u" not in flags:
+        return pattern
+    return _CODE_POINT.sub(lambda token: rf"\U{int(token[1], 16):08x}" if token[1] else token[0], pattern)
 
 
 def expression_size(pattern: str) -> int:

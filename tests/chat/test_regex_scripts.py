@@ -40,6 +40,8 @@ def run(text: str, *scripts: RegexScript, macros: Macros = ANN) -> str:
         ("/b[^]n/", "X", "b\nn", "X"),
         ("/(?<q>a)n\\k<q>/", "X", "banana", "bXna"),
         ("/x*/g", "-", "ab", "-a-b-"),
+        ("/[\\u{1F600}-\\u{1F64F}]|\\\\u/gu", "X", "\U0001f601\\u", "XX"),
+        ("/\\u{FFFFFF}/u", "X", "a", "a"),
         ("/b/", "{{char}} and {{user}}", "banana", "Seraphina and Ann (A.)anana"),
         ("/(?<!b)a/g", "", "banana", "bann"),
         ("/\\d/g", "", "a1", "a"),

@@ -118,7 +118,7 @@ def _placement(value: Value) -> tuple[tuple[Target, ...], bool]:
 
 
 def _number(item: Value) -> int | None:
-    return item.integer_or_none(0, 100)
+    return item.integer_or_none(0, MAX_DEPTH)
 
 
 def _find_macros(value: Any) -> FindMacros:

@@ -68,6 +68,7 @@ def test_the_fields_of_a_script() -> None:
     """Each field of SillyTavern has a field here."""
     persona, remarks = read(card(SCRIPT))
     assert persona.regex == (READ,)
+    assert "placement" not in remarks
     assert "1 regex script changes the text of messages; regex_scripts = false" in remarks
     assert "kept but not used" not in remarks
     assert "unknown macros" not in remarks
