@@ -157,3 +157,13 @@ def test_another_user_begins_with_a_changed_greeting_too(ada: Env, tmp_path: Pat
     """The greeting of the next conversation is changed as the first one was."""
     result = chat(ada, tmp_path, "/user Winry", "/clear", "/persona")
     assert result.stdout.decode() == "Hello you.\n" * 2
+
+
+def test_personas_check_finds_a_broken_script(ada: Env) -> None:
+    """It has the reason, and there is no finding about a script that is disabled."""
+    file = Path(ada["OPENHERMES_HOME"]) / "config" / "personas" / "ada.toml"
+    broken = "[[regex]]\nname = 'Bad'\nfind = '/(/'\n"
+    file.write_text(f"{ADA}\n{broken}\n{broken.replace('Bad', 'Off')}enabled = false\n")
+    found = hermes("personas", "check", "ada", env=ada).stdout.decode()
+    assert "the regex script 'Bad' does not run: it is not a regular expression" in found
+    assert found.count("regex script") == 1
