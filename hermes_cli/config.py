@@ -155,6 +155,7 @@ class Settings:
     speculate: str = _setting("off", "lookup", default="off")
     prefill_ahead: bool = _setting(default=True)
     names: str = _setting("always", "never", "groups", default="groups")
+    regex_scripts: bool = _setting(default=True)
     about_user: str = ""
     users: Mapping[str, UserPersona] = field(default_factory=dict)
     lore: LoreSettings = field(default_factory=LoreSettings)

@@ -10,8 +10,10 @@ from hermes_cli.application.prompt import PromptText
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import start_session, template_values
 from hermes_cli.chat.input_text import check_text
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, wait_text
+from hermes_cli.chat.turn_scripts import Rewrite, answer_rewriter
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import Interrupted
 from hermes_cli.personas.template import user_turn
@@ -51,7 +53,10 @@ def print_answer(
     session.recorder.question = prompt.question
     terminal = runtime.terminal
     is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
+    rewrite = _rewriter(session, terminal)
+    is_streamed = is_streamed and rewrite is None
     pieces = _pieces(session, text, prompt.names, prefill, streamed=is_streamed, terminal=terminal)
+    pieces = _rewritten(pieces, rewrite) if rewrite else pieces
     if is_json:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
@@ -59,12 +64,31 @@ def print_answer(
         _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
         if session.cut_short:
             terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
-    for remark in session.remarks:
+    for remark in (*session.remarks, *session.prompt_settings.scripts.new_problems()):
         terminal.notice(remark)
     for warning in session.warnings:
         terminal.notice(warning, essential=True)
     if flags.statistics and session.last is not None:
         terminal.notice(statistics(session.last), essential=True)
+
+
+def _rewriter(session: Session, terminal: Terminal) -> Rewrite | None:
+    """Return a function that runs the regex scripts on the answer, or None if they do not change it.
+
+    Scripts that change only what is displayed run only if the answer is rendered.
+    """
+    stages = [Stage.ADD, *([Stage.DISPLAY] if terminal.stdout_is_tty else [])]
+    return answer_rewriter(session.prompt_settings, len(session.tree.path) + 1, *stages)
+
+
+def _rewritten(pieces: Iterator[str], rewrite: Rewrite) -> Iterator[str]:
+    """Yield the whole answer after the regex scripts, because text that is printed cannot be changed."""
+    received: list[str] = []
+    try:
+        received.extend(pieces)  # keeps the pieces before an error
+    finally:
+        if received:
+            yield rewrite("".join(received))
 
 
 def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:

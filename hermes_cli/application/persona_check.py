@@ -14,6 +14,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.lore_budget import LoreBudget
+from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening, Role
@@ -25,6 +26,7 @@ from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
 from hermes_cli.screen.columns import columns, pluralize
+from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.untrusted.deadline import Deadline
 
 USER_TURN = Message(Role.USER, "")
@@ -88,11 +90,23 @@ def _check(
     left_out = _constant_left_out(lore, opening, tokens)
     rows = [_row(part, scale) for part in check.parts(subject, opening, worlds.books, left_out)]
     findings = check.findings(subject, opening, worlds, scale, left_out)
+    findings += _broken_scripts(subject, macros)
     if subject.original and not loader.is_file(subject.original):
         findings.append(
             f"{subject.original} is missing; an export will lack the fields that only it contains"
         )
     return rows, findings
+
+
+def _broken_scripts(persona: Persona, macros: Macros) -> list[str]:
+    """Return a finding about each regex script whose expression is invalid or too large."""
+    scripts = RegexScripts(persona.regex)
+    numbers = [number for number, script in enumerate(persona.regex) if script.enabled and script.find]
+    scripts.run("x", numbers, macros)
+    return [
+        f"the regex script '{sanitize_line(persona.regex[number].title)}' does not run: {reason}"
+        for number, reason in scripts.state.disabled.items()
+    ]
 
 
 def _constant_left_out(lore: LoreMatcher, opening: Opening, tokens: PersonaTokenizer) -> set[int]:

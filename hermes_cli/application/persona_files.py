@@ -122,6 +122,8 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
     if content is None:
         raise PersonaError(f"{path} contains neither a persona nor a world")
     key = key or folder.slug(new_name or content.name, path.stem)
+    if found.is_part:
+        raise loader.part_error(path)
     if left_out := path.stat().st_size - len(data):
         size = f"{left_out / 2**20:,.0f} MiB"
         remark = f"its images and sounds ({size}) are left out: keep the file if you want to export them"

@@ -10,6 +10,7 @@ from hermes_cli.application.session import open_members
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.sillytavern_prompt import SillyTavern
 from hermes_cli.chat.turn_macros import fill_turn
 from hermes_cli.chatml import IM_END, IM_START
@@ -86,7 +87,7 @@ def _prompts(
         if number:
             turns.append(Message(Role.ASSISTANT, ANSWER))
         text = texts[number] if number < len(texts) else default
-        filled = fill_turn(text, settings, len(turns), turns, deadline)
+        filled = fill_turn(text, settings, len(turns), turns, deadline, stage=Stage.ADD)
         turns.append(Message(Role.USER, filled))
         yield build(turns)
 

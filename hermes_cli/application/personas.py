@@ -43,12 +43,21 @@ def _facts(persona: Persona) -> list[tuple[str, str]]:
         ("description", persona.description),
         ("you are", persona.user or ""),
         ("worlds", ", ".join(persona.worlds)),
+        ("regex scripts", _scripts(persona)),
         ("context", f"{persona.context:,} tokens" if persona.context else ""),
         ("file", str(persona.source)),
         ("imported from", f"{persona.original} ({persona.kind})" if persona.original else ""),
     ]
     facts += [("variable", f"{name} = {value}") for name, value in persona.variables.items()]
     return facts + [(key, str(value)) for key, value in persona.options.items()]
+
+
+def _scripts(persona: Persona) -> str:
+    """Return the number of a persona's regex scripts, and how many of them are disabled."""
+    count, disabled = len(persona.regex), sum(not script.enabled for script in persona.regex)
+    if not count:
+        return ""
+    return f"{count:,}, {disabled:,} of them disabled" if disabled else f"{count:,}"
 
 
 def _texts(persona: Persona) -> Iterator[tuple[str, str]]:
@@ -98,7 +107,7 @@ def edit(runtime: Runtime, name: str) -> None:
     """
     from hermes_cli.application.persona_check import estimated_findings
 
-    path = _editable_file(runtime, name)
+    path = editable_file(runtime, name)
     editor.open_file(path, runtime.environ, f"the file is {path}")
     persona = loader.load_file(path)
     for finding in estimated_findings(runtime, persona):
@@ -106,7 +115,7 @@ def edit(runtime: Runtime, name: str) -> None:
     runtime.terminal.notice(f"'hermes chat -p {persona.key}' starts a chat with it")
 
 
-def _editable_file(runtime: Runtime, name: str) -> Path:
+def editable_file(runtime: Runtime, name: str) -> Path:
     """Return the file to edit, after copying a persona shipped with hermes or importing a character card."""
     source = loader.locate(name, runtime.paths.personas, loader.shipped_dir())
     if source.suffix.lower() not in loader.FOREIGN and source.name != loader.MODELFILE:

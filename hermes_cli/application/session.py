@@ -18,8 +18,10 @@ from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import Names, PromptSettings
 from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
+from hermes_cli.chat.turn_scripts import with_scripts
 from hermes_cli.errors import PersonaError, StoreError, UsageError
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
@@ -168,7 +170,7 @@ def open_member(
     own_values = values and (input_text is None or template.system_variables(persona))
     is_shared = flags.system is None and not own_values
     opening = replace(opening, cacheable=is_shared and not flags.no_log)
-    prompt_settings = PromptSettings(
+    settings = PromptSettings(
         macros,
         _lorebooks(runtime, flags, persona),
         persona.post_history,
@@ -179,8 +181,10 @@ def open_member(
         runtime.settings.lore,
         fills_turns=persona.is_character,
         names=Names(runtime.settings.names),
+        scripts=RegexScripts(persona.regex, is_on=runtime.settings.regex_scripts),
     )
-    return Member(persona, opening, prompt_settings, _file_of(runtime, persona))
+    opening = with_scripts(opening, settings, deadline)
+    return Member(persona, opening, settings, _file_of(runtime, persona))
 
 
 def _lorebooks(runtime: Runtime, flags: Flags, persona: Persona) -> tuple[Lorebook, ...]:

@@ -4,38 +4,25 @@ An entry fires if one of its keys occurs in the latest turns. The result depends
 seed, so the same entries fire again after a resume, a swipe or an undo. `lore_scan.py` searches one turn.
 """
 
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, Final
 
+from hermes_cli.chat.expressions import REGEX_LIMIT_S, Expressions
 from hermes_cli.chat.key_index import ScannedText
 from hermes_cli.chat.lore_index import LoreIndex, is_pinned
-from hermes_cli.chat.lore_keys import (
-    FIXED_SIZE,
-    MAX_LENGTH,
-    MAX_TOTAL_SIZE,
-    compile_expression,
-    compile_plain,
-    expression_size,
-    parse_key,
-)
+from hermes_cli.chat.lore_keys import MAX_LENGTH, compile_plain
 from hermes_cli.chat.lore_scan import Scan
+from hermes_cli.chat.regex_scripts import RegexScripts, Stage
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
-from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, labels
+from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position, labels
 from hermes_cli.personas.macros import Macros
+from hermes_cli.personas.regex_script import Target
 from hermes_cli.untrusted.deadline import Deadline
 
-REGEX_LIMIT_S: Final = 0.05
-SLOW_S: Final = 0.005
-SLOW_TIMES: Final = 3
-PATIENCE_S: Final = 0.5
-"""A key whose search takes SLOW_S or longer is disabled after SLOW_TIMES such searches. If slow searches take
-more than PATIENCE_S in total, all regular expressions are disabled."""
 _PLAIN_PATTERNS: Final = 500
 """Maximum compiled patterns of plain keys that are kept."""
 _DEFAULTS: Final = LoreSettings()
@@ -48,8 +35,8 @@ class LoreMatcher:
 
     The entries have the settings of their lorebook or the default ones, and the macros in their keys are
     expanded. Those with a title or a label in `off` are disabled, and so are those for other characters.
-    `greetings` are those of the chat. `disabled_keys` maps each disabled key to the reason: it is invalid or
-    too slow.
+    `greetings` are those of the chat. Regex `scripts` for lore change the texts. `disabled_keys` maps each
+    disabled key to the reason: it is invalid or too slow.
     """
 
     def __init__(
@@ -60,9 +47,11 @@ class LoreMatcher:
         *,
         greetings: Sequence[str] = (),
         off: frozenset[str] = frozenset(),
+        scripts: RegexScripts | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         self.macros = macros
+        self._scripts = scripts or RegexScripts()
         self.settings = settings
         self.books = tuple(books)
         self.greetings = greetings
@@ -73,11 +62,8 @@ class LoreMatcher:
                 for label, (entry, book) in zip(labels(self.books), entries, strict=True)
             ]
         self.disabled_keys: dict[str, str] = {}
-        self._expressions = dict[str, Any]()
+        self._expressions = Expressions("these books", self.disabled_keys)
         self._plain_pattern = lru_cache(_PLAIN_PATTERNS)(compile_plain)
-        self._size = 0
-        self._slow_s = 0.0
-        self._slow = Counter[str]()
 
     def _prepared(self, entry: LoreEntry, book: Lorebook, deadline: Deadline, *, is_off: bool) -> LoreEntry:
         """Return an entry with the settings that apply to it."""
@@ -117,8 +103,11 @@ class LoreMatcher:
         self, number: int, moment: int, deadline: Deadline | None = None, turns: Sequence[Message] = ()
     ) -> str:
         """Return the text of an entry, with macros expanded for the last of `turns`, which is at `moment`."""
-        content = self.entries[number][0].content
-        return self.macros.fill(content, f"lore {number}", moment, deadline=deadline, turns=turns)
+        entry, macros = self.entries[number][0], self.macros
+        text = macros.fill(entry.content, f"lore {number}", moment, deadline=deadline, turns=turns)
+        depth = entry.depth if entry.position is Position.DEPTH else None
+        scripts = self._scripts.select(Target.LORE, Stage.PROMPT, depth)
+        return self._scripts.run(text, scripts, macros, moment=moment, turns=turns, deadline=deadline)
 
     def always(self) -> list[int]:
         """Return the numbers of the entries that are included in every prompt."""
@@ -209,40 +198,12 @@ class LoreMatcher:
         return self._plain_pattern(word, case=case, whole=whole).search(scanned.text) is not None
 
     def _matches(self, key: str, text: str) -> bool:
-        """Return whether an expression matches, and disable it if it is invalid or too slow."""
-        if key not in self._expressions:
-            self._expressions[key] = self._compile(key)
-        pattern = self._expressions[key]
-        if pattern is None:
-            return False
-        if self._slow_s > PATIENCE_S:
-            self.disabled_keys[key] = "the regular expressions of these books take too long in total"
-            return False
-        started_at = time.thread_time()  # CPU time: a busy machine must not disable a key
-        try:
-            found = pattern.search(text, timeout=REGEX_LIMIT_S) is not None
-        except TimeoutError:
-            self.disabled_keys[key] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
-            found = False
-        elapsed_s = time.thread_time() - started_at
-        if elapsed_s >= SLOW_S:
-            self._slow_s += elapsed_s
-            self._slow[key] += 1
-            if self._slow[key] == SLOW_TIMES:
-                self.disabled_keys[key] = f"it took longer than {SLOW_S * 1000:.0f} ms several times"
-        return found
-
-    def _compile(self, key: str) -> Any:
-        """Return an expression as a compiled pattern, or None if it is invalid or too large."""
-        pattern, flags = parse_key(key)
-        try:
-            self._size += expression_size(pattern or "") + FIXED_SIZE
-            if self._size <= MAX_TOTAL_SIZE:
-                return compile_expression(pattern or "", flags)
-            self.disabled_keys[key] = "the regular expressions of these books are too large in total"
-        except ValueError as error:
-            self.disabled_keys[key] = str(error)
-        return None
+        """Return whether an expression matches. It is disabled if it is invalid or too slow."""
+        return bool(
+            self._expressions.run(
+                key, lambda pattern: pattern.search(text, timeout=REGEX_LIMIT_S) is not None
+            )
+        )
 
     def passes_probability(self, entry: LoreEntry, number: int, moment: int) -> bool:
         """Return whether a draw with the entry's probability succeeds; the same at the same turn."""

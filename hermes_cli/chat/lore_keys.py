@@ -16,6 +16,12 @@ _IN_WORD: Final = r"[\p{Latin}\p{M}\p{Nd}_]"
 """The characters that continue a word. Letters of other scripts do not: their words have endings, or no
 spaces between them, and SillyTavern looks at ASCII letters only."""
 _KEY: Final = re.compile(r"/(.+)/([dgimsuy]*)", re.DOTALL)
+_JAVASCRIPT: Final = re.compile(
+    r"\\k<(?P<name>\w+)>|\\.|(?P<any>\[\^\])|(?P<none>\[\])|\[(?:\\.|[^\]\\])*(?:\]|\Z)|(?P<end>\$)",
+    re.DOTALL,
+)
+"""What may differ in JavaScript, and what must be skipped: escapes and character sets."""
+_CODE_POINT: Final = re.compile(r"\\u\{0*([0-9A-Fa-f]{1,6})\}|\\.", re.DOTALL)
 _TOKEN: Final = re.compile(
     r"""\(\?\#(?:\\.|[^\\)])*\)
     |(?P<flags>\(\?[A-Za-z0-9-]*[xV])
@@ -30,7 +36,28 @@ _TOKEN: Final = re.compile(
 def parse_key(key: str) -> tuple[str | None, str]:
     """Return the pattern and the flags of a key such as `/dra+gon/i`; None and "" for plain text."""
     found = _KEY.fullmatch(key.strip())
-    return (found[1], found[2]) if found else (None, "")
+    return (_from_javascript(found[1], found[2]), found[2]) if found else (None, "")
+
+
+def _from_javascript(pattern: str, flags: str) -> str:
+    r"""Return a pattern of JavaScript for `regex`: `[^]`, `[]`, `\k<name>`, `\u{1F600}`, and `$`."""
+
+    def converted(token: re.Match[str]) -> str:
+        match token.lastgroup:
+            case "name":
+                return rf"\g<{token['name']}>"
+            case "any":
+                return r"[\s\S]"
+            case "none":
+                return "(?!)"
+            case "end" if "m" not in flags:
+                return r"\Z"
+        return token[0]
+
+    pattern = _JAVASCRIPT.sub(converted, pattern)
+    if "u" not in flags:
+        return pattern
+    return _CODE_POINT.sub(lambda token: rf"\U{int(token[1], 16):08x}" if token[1] else token[0], pattern)
 
 
 def expression_size(pattern: str) -> int:

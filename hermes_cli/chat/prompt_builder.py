@@ -96,6 +96,7 @@ class PromptBuilder:
             prompt_settings.lore,
             greetings=opening.greetings,
             off=prompt_settings.lore_off,
+            scripts=prompt_settings.scripts,
             deadline=self.deadline,
         )
         self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
@@ -139,6 +140,8 @@ class PromptBuilder:
         if deadline is not None or self._turns:
             self.deadline = deadline or Deadline()
         self._filled.clear()
+        settings = self._prompt_settings
+        turns = settings.scripts.sent(turns, _end(turns), settings.macros, self.deadline)
         try:
             self._update_steps(turns)
         except BaseException:  # Ctrl-C, or a failing token counter: discard the half-computed state

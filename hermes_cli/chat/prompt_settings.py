@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message
 from hermes_cli.personas.lorebook import Lorebook
@@ -55,7 +56,7 @@ class PromptSettings:
     end. `post_history` is inserted at the end. If `stops_at_user` is true, an answer ends before a line that
     begins with the user's name and a colon. `lore` holds the defaults of the lorebooks, and `lore_off` the
     titles or labels of the entries that the user has switched off. If `fills_turns` is true, the macros in
-    the user's turns and note are expanded.
+    the user's turns and note are expanded. `scripts` change the turns as they are added, displayed and sent.
     """
 
     macros: Macros = field(default_factory=lambda: Macros("", DEFAULT_USER))
@@ -69,6 +70,7 @@ class PromptSettings:
     lore_off: frozenset[str] = frozenset()
     fills_turns: bool = False
     names: Names = Names.GROUPS
+    scripts: RegexScripts = field(default_factory=RegexScripts)
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from hermes_cli.chat.members import Member, named
 from hermes_cli.chat.prompt import Prompt
 from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.session_prompt import SessionPrompt
 from hermes_cli.chat.session_state import SessionState
+from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
@@ -54,7 +56,7 @@ class Session(SessionState):
         Raises the engine's errors, and ContextOverflow if the prompt does not fit; the turn is then removed.
         """
         cursor = self.tree.cursor
-        message = self._new_message(Role.USER, text if files else self.filled(text))
+        message = self._new_message(Role.USER, text if files else self.filled(text, Stage.ADD))
         self.waiting = self._answering(message.text)
         turn = self.tree.append(message, created=time.time())
         self.recorder.save()
@@ -77,7 +79,7 @@ class Session(SessionState):
         any error that `send` raises.
         """
         cursor, self.prompts.files = self.tree.cursor, ()
-        message = self._new_message(Role.USER, self.filled(text))
+        message = self._new_message(Role.USER, self.filled(text, Stage.EDIT))
         turn = self.tree.edit(count, message, time.time())
         self.waiting = self._answering(turn.text)
         self.recorder.save()
@@ -151,9 +153,9 @@ class Session(SessionState):
         text is `prefill`, if any.
         """
         speaker, options = self.next_speaker, self.options.options.for_attempt(attempt)
-        beginning = self._new_message(Role.ASSISTANT, prefill, speaker)
-        if continues is not None:
-            beginning = named(continues.message, self.members)
+        new_answer = self._new_message(Role.ASSISTANT, prefill, speaker)
+        beginning = named(continues.message, self.members) if continues else new_answer
+        rewrite = answer_rewriter(self.members[speaker].prompt_settings, len(self.tree.path), Stage.ADD)
         self.last = None
         new, failed, interrupted, is_refused = "", False, False, False
         try:
@@ -174,10 +176,13 @@ class Session(SessionState):
             ended = self.last is not None and self.last.finish_reason is not FinishReason.CANCELLED
             self.waiting = self.waiting[1:] if ended else []
             if new or (ended and continues is None):
-                answer = Message(Role.ASSISTANT, prefill + new, speaker=beginning.speaker)
                 state = MessageState.COMPLETE if ended else MessageState.STOPPED
                 state = MessageState.FAILED if failed else state
                 record = self.recorder.generation_record(self.engine.name, options, self.last)
+                text = rewrite(prefill + new) if rewrite else prefill + new
+                if text != prefill + new:
+                    record = replace(record, turn_ids=None)
+                answer = Message(Role.ASSISTANT, text, speaker=beginning.speaker)
                 self.recorder.finish(self.tree.append(answer, state, record, time.time()))
             elif is_refused and turn is not None:
                 self.tree.withdraw(before)

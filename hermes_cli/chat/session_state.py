@@ -8,10 +8,13 @@ from typing import Any
 from hermes_cli.chat.members import Member, answering, named, next_after
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.chat.recorder import Recorder
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.saved_settings import from_saved, to_saved
 from hermes_cli.chat.turn_macros import fill_turn
+from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Conversation, Message, Opening, Role
+from hermes_cli.personas.regex_script import Target
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.tree import Node, Tree
 from hermes_cli.untrusted.deadline import Deadline
@@ -115,11 +118,17 @@ class SessionState:
         """Return the indices of the members who answer the user's text."""
         return answering(text, [member.name for member in self.members], self._last_speaker(self.tree.path))
 
-    def filled(self, text: str) -> str:
-        """Return the user's text with its macros expanded. Add a remark if this changes it."""
-        filled = fill_turn(text, self.prompt_settings, len(self.tree), self.turns, self.deadline)
+    def filled(self, text: str, stage: Stage | None = None) -> str:
+        """Return the user's text after the regex scripts for `stage`, with its macros expanded.
+
+        Add a remark if this changes it.
+        """
+        settings = self.prompt_settings
+        stage = stage if stage and settings.scripts.select(Target.USER, stage) else None
+        filled = fill_turn(text, settings, len(self.tree), self.turns, self.deadline, stage=stage)
         if filled != text:
-            self.remarks.append(f"Filled in the macros: {filled}")
+            what = "Filled in the macros" if stage is None else "Sent as"
+            self.remarks.append(f"{what}: {filled}")
         return filled
 
     def replace_answer(self, text: str) -> None:
@@ -128,9 +137,15 @@ class SessionState:
         Raises UsageError if there is no answer.
         """
         answer = self.require_answer()
+        text = self._edited_answer(text, answer)
         self.tree.move_to(answer.parent)
         self.tree.append(Message(Role.ASSISTANT, text, speaker=answer.speaker), created=time.time())
         self.recorder.save()
+
+    def _edited_answer(self, text: str, answer: Node) -> str:
+        settings = self.members[self.speaker_of(answer)].prompt_settings
+        rewrite = answer_rewriter(settings, len(self.tree.path), Stage.EDIT)
+        return rewrite(text) if rewrite else text
 
     def require_answer(self) -> Node:
         """Return the last answer. Raises UsageError if the last turn is not an answer to the user."""
@@ -182,9 +197,11 @@ class SessionState:
 
     def branch(self, number: int, text: str | None) -> None:
         """Continue on a new branch in which a visible message has another text, or None to leave it out."""
-        role = self.tree.require(number).role
-        new = self.filled(text) if text is not None and role is Role.USER else text
-        self._move(lambda tree: tree.branch(number, new, time.time()))
+        node = self.tree.require(number)
+        if text is not None:
+            is_answer = node.role is Role.ASSISTANT
+            text = self._edited_answer(text, node) if is_answer else self.filled(text, Stage.EDIT)
+        self._move(lambda tree: tree.branch(number, text, time.time()))
 
     def hide(self, number: int) -> bool:
         """Leave a message out of prompts, or include it again. Return whether it is now hidden."""

@@ -46,6 +46,8 @@ class SillyTavern:
         """Return the messages of the prompt for these turns, the last of which is the user's."""
         persona = template.without_prompt(self.persona)
         macros = replace(self.settings.macros, char=persona.name)  # it has no nicknames
+        scripts, deadline = self.settings.scripts, self.deadline or Deadline()
+        turns = scripts.sent(turns, len(turns), macros, deadline)
         entries = list(self._entries(macros, turns))
         story = self._story(persona, macros, entries)
         messages = [Message(Role.SYSTEM, story)] if story else []
@@ -115,7 +117,12 @@ class SillyTavern:
         without_recursion = [replace(book, recursive=False) for book in self.settings.books]
         direct, lore = (
             LoreMatcher(
-                books, macros, self.settings.lore, greetings=self.greetings, off=self.settings.lore_off
+                books,
+                macros,
+                self.settings.lore,
+                greetings=self.greetings,
+                off=self.settings.lore_off,
+                scripts=self.settings.scripts,
             )
             for books in (without_recursion, self.settings.books)
         )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
+from hermes_cli.chat.turn_scripts import with_scripts
 from hermes_cli.personas.macros import USER_TEXT
 from hermes_cli.personas.opening import open_with
 from hermes_cli.user_personas import UserPersona
@@ -28,5 +29,6 @@ def _switched(member: Member, user: UserPersona) -> tuple[Member, bool]:
     before = open_with(member.persona, old, old.texts.get(USER_TEXT, ""))
     is_of_persona = (before.system, before.examples) == (opening.system, opening.examples)
     if is_of_persona:
-        opening = replace(open_with(member.persona, new, user.description), cacheable=opening.cacheable)
+        after = with_scripts(open_with(member.persona, new, user.description), member.prompt_settings)
+        opening = replace(after, cacheable=opening.cacheable)
     return replace(member.with_settings(macros=new), opening=opening), is_of_persona

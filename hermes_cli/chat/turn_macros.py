@@ -1,21 +1,33 @@
-"""The macros in the user's own turns, and what the macros of a conversation need to know about its turns."""
+"""The macros and regex scripts in the user's own turns, and what macros need to know about all turns."""
 
 from collections.abc import Sequence
 
 from hermes_cli.chat.prompt_settings import PromptSettings
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.messages import Message, Role
 from hermes_cli.personas.macros import MacroState
+from hermes_cli.personas.regex_script import Target
 from hermes_cli.tree import Node
 from hermes_cli.untrusted.deadline import Deadline
 
 
 def fill_turn(
-    text: str, settings: PromptSettings, number: int, turns: Sequence[Message], deadline: Deadline
+    text: str,
+    settings: PromptSettings,
+    number: int,
+    turns: Sequence[Message],
+    deadline: Deadline,
+    *,
+    stage: Stage | None = None,
 ) -> str:
-    """Return the user's text with its macros expanded, if the settings request it.
+    """Return the user's text after the scripts for `stage`, with its macros expanded if the settings say so.
 
     `number` differs for each turn of a conversation, so that dice are rolled again.
     """
+    if stage is not None:
+        scripts, macros = settings.scripts, settings.macros
+        numbers = scripts.select(Target.USER, stage)
+        text = scripts.run(text, numbers, macros, moment=number, turns=turns, deadline=deadline)
     if not settings.fills_turns:
         return text
     return settings.macros.fill(text, "turn", number, deadline=deadline, turns=turns)

@@ -8,6 +8,7 @@ import typer
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import Force, Output, command, new_app
+from hermes_cli.errors import UsageError
 from hermes_cli.screen.columns import columns
 
 if TYPE_CHECKING:
@@ -123,6 +124,12 @@ def import_command(
     name: Annotated[
         str, typer.Option("--as", metavar="NAME", help="Set the name of the imported persona.")
     ] = "",
+    into: Annotated[
+        str,
+        typer.Option(
+            "--into", metavar="NAME", help="Add SillyTavern's presets and regex scripts to this persona."
+        ),
+    ] = "",
     force: Force = False,
 ) -> None:
     """Import personas and worlds from other programs. The type is detected from the content.
@@ -130,7 +137,16 @@ def import_command(
     The types are character cards (V1 to V3; JSON, PNG, WebP, JPEG, CHARX), SillyTavern's worlds, Modelfiles,
     aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets, system prompts
     in .txt and .md files, and hermes' own TOML. If one of the files is invalid, none is imported.
+
+    --into adds regex scripts and presets of SillyTavern (system prompt, instruct, context) to a persona.
     """
+    if into:
+        from hermes_cli.application.persona_presets import add_to_persona
+
+        if name or force:
+            raise UsageError("--into excludes --as and --force", "omit one of them")
+        add_to_persona(runtime, files, into)
+        return
     from hermes_cli.application.persona_files import import_files
 
     import_files(runtime, files, name, force=force)

@@ -10,7 +10,7 @@ from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas.loader import MAX_BYTES, NATIVE_SUFFIX, SUFFIXES, load_lorebook
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.native import parse_lorebook
-from hermes_cli.personas.native_writer import append_entry, write
+from hermes_cli.personas.native_writer import append, write
 from hermes_cli.private_files import make_private, write_private
 from hermes_cli.untrusted.source import Source, read_text
 
@@ -89,6 +89,6 @@ def add_entry(folder: Path, key: str, entry: LoreEntry) -> Path:
         text = read_text(path, MAX_BYTES, Source(str(path), PersonaError))
     else:  # the new file takes precedence over a .json file, so it must contain its entries
         text = write(load_lorebook(foreign)) if foreign.exists() else ""
-    new_text = append_entry(text, entry)
+    new_text = append(text, entry)
     parse_lorebook(new_text, path)  # never write a lorebook that cannot be read
     return write_toml(folder, key, new_text)

@@ -159,7 +159,17 @@ def _load(path: Path) -> Persona:
             f"{path} is a lorebook, not a persona",
             f"`hermes personas import {path}` adds it to the lore folder",
         )
+    if result.is_part:
+        raise part_error(path)
     return result.persona
+
+
+def part_error(path: Path) -> PersonaError:
+    """Return the error about a file that holds only a part of a persona."""
+    return PersonaError(
+        f"{path} has regex scripts or settings, and no persona",
+        f"`hermes personas import {path} --into NAME` adds them to one",
+    )
 
 
 def read_foreign(path: Path, missing_hint: str = "check the name") -> "ImportResult":

@@ -16,6 +16,14 @@ from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, OptionError, check_tabl
 from hermes_cli.personas import template
 from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
+from hermes_cli.personas.regex_script import (
+    MAX_DEPTH,
+    MAX_SCRIPTS,
+    MAX_TRIMMED,
+    FindMacros,
+    RegexScript,
+    Target,
+)
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source, line_feeds
 from hermes_cli.untrusted.value import SHOWN, Policy, Value, ValuePath
@@ -24,8 +32,10 @@ MAX_NOTE_DEPTH: Final = 100
 MAX_NUMBER: Final = 10**9
 BOOK: Final = "lorebook"
 ENTRIES: Final = "lore"
+SCRIPTS: Final = "regex"
 _LORE_HINT: Final = 'write [[lore]], then keys = ["..."] and content = "..."'
 _EXAMPLE_HINT: Final = 'write [[examples]], then user = "..." and assistant = "..."'
+_SCRIPT_HINT: Final = "write [[regex]], then find = '/.../g' and replace = \"...\""
 _EXAMPLES: Final = {
     "a string": '{} = "..."',
     "a list of strings": '{} = ["...", "..."]',
@@ -70,6 +80,17 @@ def _matches(value: Value) -> tuple[str, ...]:
     return names
 
 
+def _targets(value: Value) -> tuple[Target, ...]:
+    return tuple(item.one_of(Target) for item in value.items())
+
+
+def _trimmed(value: Value) -> tuple[str, ...]:
+    items = value.items()
+    if len(items) > MAX_TRIMMED:
+        value.reject(f"has {len(items):,} strings; it can have {MAX_TRIMMED}")
+    return tuple(item.text() for item in items)  # a blank one can be meant
+
+
 def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
     """Map the fields of a dataclass to functions that read them. The fields in `first` come first."""
     types = {field.name: field.type for field in fields(kind)}
@@ -83,6 +104,15 @@ ENTRY_FIELDS: Final[_Fields] = _fields(LoreEntry, "name", "keys", "content", "en
     "order": _signed,
     "priority": _signed,
     "matches": _matches,
+}
+SCRIPT_FIELDS: Final[_Fields] = {
+    **dict.fromkeys(("name", "find", "replace"), Value.text),
+    "targets": _targets,
+    **dict.fromkeys(("display", "prompt", "on_edit", "enabled"), Value.boolean),
+    "trim": _trimmed,
+    "find_macros": lambda value: value.one_of(FindMacros),
+    "min_depth": lambda value: value.integer(-1, MAX_DEPTH),
+    "max_depth": lambda value: value.integer(0, MAX_DEPTH),
 }
 PERSONA_FIELDS: Final[_Fields] = {
     **dict.fromkeys(("name", "nickname", "user"), Value.line),
@@ -107,7 +137,7 @@ KEYS: Final = (
     ),
     *("greeting", "greetings", "dialogue", "post_history", "user", "creator_notes", "worlds"),
     "context",
-    *("note", "examples", "variables", "options", BOOK, ENTRIES, "original"),
+    *("note", "examples", "variables", "options", SCRIPTS, BOOK, ENTRIES, "original"),
 )
 """The keys of a persona file, in the order in which they are written."""
 _ABOUT_CHARACTER: Final = frozenset(
@@ -139,6 +169,7 @@ def parse(text: str, source: Path) -> Persona:
         examples=tuple(_example(table) for table in file.get("examples").tables()),
         note=_note(file["note"]) if "note" in file else None,
         lorebook=_lorebook(file, source),
+        regex=_scripts(file.get(SCRIPTS)),
         variables=_variables(file.get("variables").table()),
         options=_options(file, source),
         original=original,
@@ -212,6 +243,19 @@ def _entry(table: Value) -> LoreEntry:
     table.refuse_unknown(ENTRY_FIELDS)
     _require(table, _LORE_HINT, "content")
     return LoreEntry(**_read(table, ENTRY_FIELDS))
+
+
+def _scripts(value: Value) -> tuple[RegexScript, ...]:
+    tables = value.tables()
+    if len(tables) > MAX_SCRIPTS:
+        value.reject(f"has {len(tables):,} scripts; it can have {MAX_SCRIPTS}", "remove some of them")
+    return tuple(_script(table) for table in tables)
+
+
+def _script(table: Value) -> RegexScript:
+    table.refuse_unknown(SCRIPT_FIELDS)
+    _require(table, _SCRIPT_HINT, "find")
+    return RegexScript(**_read(table, SCRIPT_FIELDS))
 
 
 def _example(table: Value) -> Example:

@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
-from hermes_cli.personas.native import BOOK, BOOK_FIELDS, ENTRIES, ENTRY_FIELDS, KEYS, PERSONA_FIELDS
+from hermes_cli.personas.native import (
+    BOOK,
+    BOOK_FIELDS,
+    ENTRIES,
+    ENTRY_FIELDS,
+    KEYS,
+    PERSONA_FIELDS,
+    SCRIPT_FIELDS,
+    SCRIPTS,
+)
 from hermes_cli.personas.persona import Persona
+from hermes_cli.personas.regex_script import RegexScript
 
 _ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 _CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f"
@@ -27,13 +37,13 @@ def write(content: Persona | Lorebook) -> str:
     return "\n".join(_lorebook(content) if isinstance(content, Lorebook) else _persona(content))
 
 
-def append_entry(text: str, entry: LoreEntry) -> str:
-    """Return the TOML `text` with an entry appended. Comments and layout are preserved.
+def append(text: str, item: LoreEntry | RegexScript) -> str:
+    """Return the TOML `text` with a lore entry or a regex script appended. Comments and layout are preserved.
 
     `text` must be valid; it is not parsed.
     """
     gap = "\n" if text.endswith("\n") or not text else "\n\n"
-    return f"{text}{gap if text else ''}{_entry(entry)}"
+    return f"{text}{gap if text else ''}{_entry(item) if isinstance(item, LoreEntry) else _script(item)}"
 
 
 def template(name: str) -> str:
@@ -86,6 +96,7 @@ def _persona(persona: Persona) -> Iterable[str]:
         yield _table("[variables]", persona.variables)
     if persona.options:
         yield _table("[options]", persona.options)
+    yield from map(_script, persona.regex)
     if persona.original:
         kind = {"kind": persona.kind} if persona.kind else {}
         yield _table("[original]", {"file": persona.original.name, **kind})
@@ -102,6 +113,14 @@ def _lorebook(book: Lorebook) -> Iterable[str]:
 
 def _entry(entry: LoreEntry) -> str:
     return _table(f"[[{ENTRIES}]]", _changed_fields(entry, ENTRY_FIELDS, always="content"))
+
+
+def _script(script: RegexScript) -> str:
+    """Return a script as a table. A blank replacement is kept: it can be a space or a line break."""
+    defaults = {field.name: field.default for field in fields(script)}
+    values = {key: getattr(script, key) for key in SCRIPT_FIELDS}
+    changed = {key: value for key, value in values.items() if key == "find" or value != defaults[key]}
+    return _table(f"[[{SCRIPTS}]]", changed)
 
 
 def _changed_fields(item: LoreEntry | Lorebook, keys: Iterable[str], always: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from hermes_cli.personas.lorebook import Lorebook
+from hermes_cli.personas.regex_script import RegexScript
 from hermes_cli.untrusted.source import valid_text
 
 TEXT_SUFFIXES: Final = (".txt", ".md")
@@ -39,8 +40,9 @@ class Persona:
     value of `{{original}}`. `character`, `personality` and `scenario` follow the system prompt. The first of
     `greetings` begins the chat, and the others are its swipes. `dialogue` contains examples in the format of
     character cards, with `<START>`, `{{user}}:` and `{{char}}:`. `post_history` is at the end of every
-    prompt, and `note` near the end. `worlds` names lorebooks in the lore folder. The user sees `description`
-    in the list of personas, and `creator_notes` on request; the model sees neither.
+    prompt, and `note` near the end. `worlds` names lorebooks in the lore folder. `regex` are scripts that
+    change the text of turns, in this order. The user sees `description` in the list of personas, and
+    `creator_notes` on request; the model sees neither.
 
     `prompt` is the template of the user's turn for `hermes ask`, and `variables` has the default values of
     the variables in the texts (`template.py`). `context` is the size of the context window in tokens, or None
@@ -69,6 +71,7 @@ class Persona:
     creator_notes: str = ""
     lorebook: Lorebook | None = None
     worlds: tuple[str, ...] = ()
+    regex: tuple[RegexScript, ...] = ()
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     context: int | None = None
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable
 
+from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.statistics import statistics, wait_text
+from hermes_cli.chat.turn_scripts import GrowingText, answer_rewriter, displayed
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
 from hermes_cli.errors import HermesError
 from hermes_cli.messages import Role
@@ -55,23 +57,26 @@ class AnswerPrinter:
         """Print an answer as it is generated, preceded by the text `prefix`. Ctrl-C stops it."""
         cancel = Cancel()
         self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
-        renderer: Renderer | None = None
+        output: _AnswerOutput | None = None
         try:
             with waiting(state.terminal, self._status(state)) as stop_waiting:
-                for chunk in start(cancel):
+
+                def begin() -> Renderer:
+                    stop_waiting()
+                    _print_remarks(state)
+                    return self._begin_turn(state, state.session.speaking)
+
+                chunks = start(cancel)
+                output = _AnswerOutput(state, begin, prefix)
+                for chunk in chunks:
                     self._progress = chunk.progress
-                    if not chunk.text:
-                        continue
-                    if renderer is None:
-                        stop_waiting()
-                        _print_remarks(state)
-                        renderer = self._begin_turn(state, state.session.speaking)
-                        renderer.write(prefix)
-                    renderer.write(chunk.text)
-                    self.has_text = True
+                    if chunk.text:
+                        output.write(chunk.text)
+                        self.has_text = True
         finally:
             self._cancel = None
             state.was_stopped = self._presses > 0
+            renderer = output.end() if output and self.has_text else None
             if renderer is not None:
                 self._end_turn(state, renderer)
         _print_remarks(state)
@@ -101,8 +106,8 @@ class AnswerPrinter:
     def greet(self, state: ReplState) -> None:
         """Print the greetings of the characters, if they have any, as turns."""
         path = state.session.tree.path
-        for node in path:
-            self._print_turn(state, node.text, node.speaker)
+        for index, node in enumerate(path):
+            self._print_turn(state, _displayed(state, index), node.speaker)
         others = len(state.session.tree.swipes()) - 1 if path else 0
         if others and self.interactive:
             state.notice(f"({pluralize(others, 'other greeting')}: /swipe, or Alt-Right)")
@@ -111,13 +116,15 @@ class AnswerPrinter:
         """Print the last `count` visible turns, if the user is at a terminal."""
         if not self.interactive:
             return
-        for node in state.session.tree.path[-count:]:
+        path = state.session.tree.path
+        for index in range(max(0, len(path) - count), len(path)):
+            node, text = path[index], _displayed(state, index)
             if node.role is Role.ASSISTANT:
-                self._print_turn(state, node.text, node.speaker)
+                self._print_turn(state, text, node.speaker)
                 if node.state is not MessageState.COMPLETE:
                     state.notice(f"({node.state})")
             else:
-                state.notice(f"> {node.text}")
+                state.notice(f"> {text}")
             if node.is_hidden:
                 state.notice("(hidden from the model)")
 
@@ -179,8 +186,58 @@ class AnswerPrinter:
             state.notice(f"({statistics(completion)})")
 
 
+def _displayed(state: ReplState, index: int) -> str:
+    """Return the text of a visible message after the regex scripts for the display, which is only a terminal.
+
+    They are those of the character who speaks or, for a turn of the user, who speaks next.
+    """
+    session = state.session
+    node = session.tree.path[index]
+    if not state.terminal.stdout_is_tty:
+        return node.text
+    member = session.members[session.speaker_of(node)] if node.role is Role.ASSISTANT else session.member
+    return displayed(member.prompt_settings, [other.message for other in session.tree.path], index)
+
+
+class _AnswerOutput:
+    """Displays an answer after the regex scripts. `begin` returns a renderer for it."""
+
+    def __init__(self, state: ReplState, begin: Callable[[], Renderer], prefix: str) -> None:
+        settings, moment = state.session.prompt_settings, len(state.session.tree.path)
+        is_display = state.terminal.stdout_is_tty
+        stages = (Stage.ADD, Stage.DISPLAY) if is_display else (Stage.ADD,)
+        rewrite = answer_rewriter(settings, moment, *stages)
+        self._growing = GrowingText(rewrite, is_final=not is_display) if rewrite else None
+        self._state = state
+        self._begin = begin
+        self._prefix = prefix
+        self._renderer: Renderer | None = None
+
+    def write(self, text: str) -> None:
+        """Display the next piece, as far as it is settled."""
+        text, self._prefix = self._prefix + text, ""
+        self._render(self._growing.add(text) if self._growing else text)
+
+    def end(self) -> Renderer | None:
+        """Display the rest, and return the renderer, or None if there is nothing to display."""
+        text, is_whole = self._growing.end() if self._growing else ("", False)
+        if is_whole and self._renderer is not None:
+            self._renderer.end()
+            self._state.notice("(a regex script changed the text above; the answer is now:)")
+            self._renderer = None
+        self._render(text)
+        return self._renderer
+
+    def _render(self, text: str) -> None:
+        if text:
+            self._renderer = self._renderer or self._begin()
+            self._renderer.write(text)
+
+
 def _print_remarks(state: ReplState) -> None:
-    """Print and clear the session's remarks and warnings."""
-    for messages in (state.session.remarks, state.session.warnings):
+    """Print and clear the session's remarks and warnings, and the problems of its regex scripts."""
+    session = state.session
+    session.remarks += session.prompt_settings.scripts.new_problems()
+    for messages in (session.remarks, session.warnings):
         while messages:
             state.notice(messages.pop(0))

@@ -14,6 +14,7 @@ from hermes_cli.repl.commands import (
     lore,
     message,
     notes,
+    regex,
     settings,
     tree,
     users,
@@ -159,6 +160,16 @@ COMMANDS: tuple[Command, ...] = (
         "Show the active lore entries with their keys and token counts; add one, or switch one off or on.",
         lore.lore,
         choices=lore.choices,
+    ),
+    Command(
+        "regex",
+        "[off|on]",
+        "List the persona's regex scripts and what they change; turn all of them off or on.",
+        regex.regex,
+        choices=lambda _state: {
+            regex.OFF: "turn the scripts off in this conversation",
+            regex.ON: "turn them on again",
+        },
     ),
     Command(
         "summary",

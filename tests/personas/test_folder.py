@@ -103,10 +103,12 @@ def test_the_commented_out_keys_of_the_template_are_valid() -> None:
     text = "\n".join(
         line.removeprefix("# ") if " = " in line else line for line in template("x").splitlines()
     )
-    text = text.replace("# [note]", "[note]").replace("# [lorebook]", "[lorebook]")
+    for header in ("[note]", "[lorebook]", "[[regex]]"):
+        text = text.replace(f"# {header}", header)
     persona = parse(text, Path("new.toml"))
     assert persona.note is not None
     assert (persona.nickname, persona.user, persona.worlds) == ("Cap", "the stranger", ("eldoria",))
     assert persona.lorebook is not None
     assert persona.lorebook.recursive
     assert persona.lorebook.entries[1].cooldown == 5
+    assert persona.regex[0].replace == "$1"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry
 from hermes_cli.personas.native import parse, parse_lorebook
-from hermes_cli.personas.native_writer import append_entry, toml_string, toml_value, write
+from hermes_cli.personas.native_writer import append, toml_string, toml_value, write
 from hermes_cli.personas.persona import Example, Note, Persona
 from tests.personas.values import SOURCE, entries, lorebooks, personas, prose
 
@@ -104,14 +104,14 @@ def test_quotes_and_line_breaks_are_written_without_escapes(text: str, quoted: s
 @given(lorebooks, entries)
 def test_an_entry_is_appended_after_the_others(book: Lorebook, entry: LoreEntry) -> None:
     """An appended entry is the last one, and the others are unchanged."""
-    longer = append_entry(write(book), entry)
+    longer = append(write(book), entry)
     assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
 
 
 @pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
 def test_appending_an_entry_keeps_the_text_of_the_file(before: str) -> None:
     """Appending an entry keeps the text of the file, with its comments."""
-    after = append_entry(before, LoreEntry("b", ("k",)))
+    after = append(before, LoreEntry("b", ("k",)))
     assert after.startswith(before)
     assert tomllib.loads(after)["lore"][-1] == {"keys": ["k"], "content": "b"}
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
+from hermes_cli.personas.regex_script import FindMacros, RegexScript, Target
 
 SOURCE = Path("somebody.toml")
 
@@ -67,6 +68,21 @@ lorebooks = st.builds(
     share=st.none() | st.integers(0, 100),
     source=st.just(SOURCE),
 )
+scripts = st.builds(
+    RegexScript,
+    find=prose,
+    replace=prose | st.sampled_from([" ", "\n", "$1"]),
+    name=prose,
+    enabled=flags,
+    targets=st.lists(st.sampled_from(Target), max_size=3, unique=True).map(tuple),
+    display=flags,
+    prompt=flags,
+    on_edit=flags,
+    trim=st.lists(filled | st.just(" "), max_size=2).map(tuple),
+    find_macros=st.sampled_from(FindMacros),
+    min_depth=st.none() | st.integers(-1, 10**9),
+    max_depth=st.none() | numbers,
+)
 options = st.fixed_dictionaries(
     {},
     optional={
@@ -94,6 +110,7 @@ personas = st.builds(
     creator_notes=optional,
     lorebook=st.none() | lorebooks,
     worlds=st.lists(filled, max_size=2).map(tuple),
+    regex=st.lists(scripts, max_size=3).map(tuple),
     context=st.none() | st.integers(64, 10_000_000),
     options=options.map(MappingProxyType),
     original=st.none() | st.just(Path("somebody.png")),

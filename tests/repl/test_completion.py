@@ -75,7 +75,12 @@ def test_every_command_is_offered_with_its_help(complete: Complete) -> None:
 
 @pytest.mark.parametrize(
     ("line", "names"),
-    [("/re", ["/regen", "/resume"]), ("/RE", ["/regen", "/resume"]), ("/show", ["/show"]), ("/nonsense", [])],
+    [
+        ("/rege", ["/regen", "/regex"]),
+        ("/REGE", ["/regen", "/regex"]),
+        ("/show", ["/show"]),
+        ("/nonsense", []),
+    ],
 )
 def test_commands_with_the_typed_prefix_are_offered(complete: Complete, line: str, names: list[str]) -> None:
     """Commands that begin with the typed text are offered, without regard to case."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import FIELDS, MAX_CONTEXT, MIN_CONTEXT, OptionError, check_value
-from hermes_cli.personas.formats import book
+from hermes_cli.personas.formats import book, regex_scripts
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.native import MAX_NOTE_DEPTH
@@ -59,7 +59,9 @@ _KNOWN_KEYS: Final = frozenset(
     )
 )
 """The keys that hermes uses, and keys that only describe a card's origin."""
-_KNOWN_EXTENSIONS: Final = frozenset(("depth_prompt", "world", OWN, "talkativeness", "fav"))
+_KNOWN_EXTENSIONS: Final = frozenset(
+    ("depth_prompt", "world", regex_scripts.KEY, OWN, "talkativeness", "fav")
+)
 
 
 def parse_json(data: bytes, source: Path) -> Any:
@@ -139,6 +141,7 @@ def read(document: Mapping[str, Any], source: Path, remarks: Remarks) -> Persona
         creator_notes=_creator_notes(table),
         lorebook=None if lorebook == Lorebook() else lorebook,
         worlds=tuple(dict.fromkeys(name for name in worlds if name.strip())),
+        regex=regex_scripts.read(extensions.get(regex_scripts.KEY), remarks),
         context=own.get("context").integer_or_none(MIN_CONTEXT, MAX_CONTEXT),
         options=_options(own.get("options").table().value, remarks),
         nickname=table.get("nickname").line(),

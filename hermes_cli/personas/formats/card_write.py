@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import book_write, card
+from hermes_cli.personas.formats import book_write, card, regex_scripts
 from hermes_cli.personas.formats.card import OWN, SPECS, TEXTS, V1_KEYS, Version
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
@@ -165,6 +165,9 @@ def _apply_to_extensions(data: dict[str, Any], old: Persona, new: Persona) -> No
     if new.worlds != old.worlds:
         _put(extensions, "world", next(iter(new.worlds), ""))
         _put(own, "worlds", list(new.worlds) if len(new.worlds) > 1 else None)
+    if new.regex != old.regex:
+        scripts = regex_scripts.write(extensions.get(regex_scripts.KEY), old.regex, new.regex)
+        _put(extensions, regex_scripts.KEY, scripts)
     for name in _WITHOUT_CARD_KEY:
         if (getattr(new, name) or "") != (getattr(old, name) or ""):
             _put(own, name, getattr(new, name))

@@ -8,6 +8,10 @@ from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import line_feeds
 from hermes_cli.untrusted.value import Policy, ValuePath
 
+REGEX: Final = "regex"
+PRESET: Final = "preset"
+PARTS: Final = (REGEX, PRESET)
+"""The kinds of files that may hold only a part of a persona."""
 _MAX_REMARKS: Final = 40
 """Further remarks are only counted, because a hostile file could cause one for each value."""
 _MAX_LENGTH: Final = 300
@@ -25,6 +29,12 @@ class ImportResult:
     persona: Persona | None
     lorebook: Lorebook | None
     remarks: tuple[str, ...]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the file holds only a part of a persona, such as regex scripts."""
+        persona = self.persona
+        return self.kind in PARTS and not (persona and (persona.system or persona.post_history))
 
 
 class Remarks(Policy):

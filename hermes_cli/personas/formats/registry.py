@@ -19,12 +19,14 @@ from hermes_cli.personas.formats import (
     photo,
     plain_text,
     png,
+    regex_scripts,
     world,
 )
-from hermes_cli.personas.formats.import_result import ImportResult, Remarks
+from hermes_cli.personas.formats.import_result import PRESET, REGEX, ImportResult, Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.macros import unknown_macros
 from hermes_cli.personas.persona import TEXT_SUFFIXES, Persona
+from hermes_cli.personas.regex_script import MATCH, RegexScript
 from hermes_cli.personas.template import without_prompt
 from hermes_cli.untrusted import yaml_parser
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
@@ -34,7 +36,8 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, Modelfiles, "
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, presets and regex "
+    "scripts, Modelfiles, "
     "aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets and .md files"
 )
 
@@ -101,8 +104,8 @@ def _content(data: bytes, source: Path) -> _Content:
         return _Content("charx")
     if kind := photo.kind_of(data):
         return _Content(kind)
-    is_text = source.suffix.lower() in TEXT_SUFFIXES
-    if data.removeprefix(BOM.encode()).lstrip().startswith(b"{"):
+    is_text, start = source.suffix.lower() in TEXT_SUFFIXES, data.removeprefix(BOM.encode()).lstrip()[:1]
+    if start == b"{" or (start == b"[" and source.suffix.lower() == ".json"):
         try:
             content = _json_content(card.parse_json(data, source))
         except PersonaError:
@@ -115,8 +118,11 @@ def _content(data: bytes, source: Path) -> _Content:
 
 
 def _json_content(document: Any) -> _Content:
-    from hermes_cli.personas.formats import presets
+    from hermes_cli.personas.formats import presets, sillytavern_presets
 
+    if isinstance(document, list):
+        is_scripts = bool(document) and all(map(regex_scripts.is_script, document))
+        return _Content(REGEX if is_scripts else "", document)
     version = card.version(document)
     if version > 1:
         kind = f"v{version}"
@@ -128,6 +134,10 @@ def _json_content(document: Any) -> _Content:
         kind = "webui"
     elif world.is_world(document):
         kind = "world"
+    elif regex_scripts.is_script(document):
+        kind = REGEX
+    elif sillytavern_presets.is_preset(document):
+        kind = PRESET
     else:
         kind = "v1" if version else ""
     return _Content(kind, document)
@@ -163,7 +173,7 @@ def _persona_or_lorebook(
     document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, modelfile, presets
+    from hermes_cli.personas.formats import aichat, modelfile, presets, sillytavern_presets
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
@@ -172,6 +182,8 @@ def _persona_or_lorebook(
         "llm": presets.read_llm,
         "webui": presets.read_webui,
         "lmstudio": presets.read_lmstudio,
+        REGEX: regex_scripts.read_file,
+        PRESET: sillytavern_presets.read,
     }
     return readers[content.kind](content.parsed, source, remarks)
 
@@ -222,7 +234,7 @@ def _new(persona: Persona, kind: str, document: dict[str, Any] | None, image: by
 
 
 def _texts(value: Any) -> list[str]:
-    """Return all strings in a persona or a lorebook, at any depth."""
+    """Return all strings in a persona or a lorebook, at any depth, except the expressions of scripts."""
     texts, rest = list[str](), [value]
     while rest:
         item = rest.pop()
@@ -230,6 +242,8 @@ def _texts(value: Any) -> list[str]:
             texts.append(item)
         elif isinstance(item, tuple):
             rest += item
+        elif isinstance(item, RegexScript):
+            rest += [MATCH.sub("", item.replace), item.trim]
         elif hasattr(item, "__dataclass_fields__"):
             rest += [getattr(item, field.name) for field in fields(item)]
     return texts

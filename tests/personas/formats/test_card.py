@@ -179,8 +179,8 @@ def test_a_card_with_only_a_name_gets_a_remark() -> None:
 def test_fields_that_are_kept_and_not_used_get_a_remark() -> None:
     """Fields that are kept and not used are remarked on, up to eight of them by name."""
     more = {f"thing{n}": n + 1 for n in range(9)}
-    remark = remarks(v2(group_only_greetings=["x"], extensions={"regex_scripts": [1], "fav": True}))
-    assert "kept but not used: group_only_greetings, extensions.regex_scripts" in remark
+    remark = remarks(v2(group_only_greetings=["x"], extensions={"risu": [1], "fav": True}))
+    assert "kept but not used: group_only_greetings, extensions.risu" in remark
     assert "fav" not in remark
     assert "thing7 and 1 more" in remarks(v2(extensions={}, **more))
 
