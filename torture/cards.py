@@ -9,6 +9,7 @@ hold.
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +33,8 @@ MOST_MEMORY: Final = 64 << 20
 A_CHILD: Final = 2_000
 """Number of files that one process reads."""
 _HANGS_S: Final = 30
+_MORE_ADDRESSES: Final = 192 << 20
+"""The limit of the address space that reading one file may add. A file that exceeds it raises MemoryError."""
 _SHOWN: Final = 5
 _SOURCE: Final = Path("some.file")
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -95,10 +98,16 @@ def read_mutants(numbers: range) -> None:
         kind, data = mutants.mutant(SEED, number)
         os.write(refs, b"5")  # the peak begins anew
         signal.alarm(_HANGS_S)
+        _limit_addresses(_memory(status, b"VmSize:") + _MORE_ADDRESSES)
         report = _report(data, wrong)
+        _limit_addresses(resource.RLIM_INFINITY)
         signal.alarm(0)
         memory = _memory(status, b"VmHWM:") - baseline
         print(json.dumps(report | {"what": f"{kind} (number {number})", "memory": memory}), flush=True)
+
+
+def _limit_addresses(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.personas.formats import png, registry
+from hermes_cli.personas.formats import book, decorators, png, registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
 
@@ -222,15 +222,25 @@ _WITH_CARD: Final[dict[str, Callable[[random.Random, bytes], bytes]]] = {
 }
 """The files that contain a V3 card as JSON."""
 _INFLATES: Final = 64 << 20
+_DECORATORS: Final = "".join(f"@@x{n}\n" for n in range(decorators.MOST)) + "@@x\n" * 90
+_WRONG_FIELDS: Final = {
+    key: "x" for key, _ in (*book.EXTENSION_FIELDS.values(), *book.OWN_FIELDS.values())
+} | {"role": [], "depth": {}, "position": "x", "probability": "x", "selectiveLogic": 9, "group": "x"}
+"""Fields of an entry with values of other types, each of which causes a remark."""
 LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "one long text": lambda _chance: _card(description="x" * 4_100_000),
     "one long wide text": lambda _chance: _card(description="\U0001f600" + "x" * 4_100_000),
     "nothing but emoji": lambda _chance: _card(description="\U0001f600" * 1_000_000),
     "all invisible": lambda _chance: _card(description="\u200d" * 1_300_000),
-    "many entries": lambda _chance: _card(character_book=_entries(10_000)),
+    "many entries": lambda _chance: _card(character_book=_entries(book.MAX_ENTRIES)),
     "many decorators": lambda _chance: _card(character_book=_entries(100, content="@@depth x\n" * 3_000)),
     "an entry of decorators": lambda _chance: _card(character_book=_entries(1, content="@@\n" * 990_000)),
-    "entries of decorators": lambda _chance: _card(character_book=_entries(9_000, content="@@x\n" * 70)),
+    "entries of decorators": lambda _chance: _card(
+        character_book=_entries(book.MAX_ENTRIES, content=_DECORATORS)
+    ),
+    "entries of wrong fields": lambda _chance: _card(
+        character_book=_entries(book.MAX_ENTRIES, extensions=_WRONG_FIELDS)
+    ),
     "a pattern": lambda _chance: _card(character_book=_entries(1, keys=["/" * 3_900_000], use_regex=True)),
     "a name of words": lambda _chance: _card(name="ab " * 1_300_000, nickname="x"),
     "many keys in an entry": lambda _chance: _card(character_book=_entries(1, keys=["x"] * 240_000)),

@@ -5,6 +5,7 @@ that neither has are in `extensions.hermes`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,10 @@ from hermes_cli.messages import Role
 from hermes_cli.personas.formats import decorators
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
-from hermes_cli.untrusted.value import Value
+from hermes_cli.untrusted.value import Policy, Value, ValuePath
 
-MAX_ENTRIES: Final = 10_000
+MAX_ENTRIES: Final = 4_000
+"""More entries than any published world has. A hostile file could make reading each of them slow."""
 MAX_NUMBER: Final = 10**9
 """Upper limit of orders, priorities, depths and message counts."""
 _DEFAULT_DEPTH: Final = 4
@@ -94,6 +96,17 @@ EXTENSION_FIELDS: Final[_Fields] = {
     "group_override": ("group_override", Value.boolean),
     "group_scoring": ("use_group_scoring", Value.boolean),
 }
+_TABLE_FIELDS: Final[_Fields] = {**ENTRY_FIELDS, "case_sensitive": ("case_sensitive", Value.boolean_or_none)}
+_EXTENSION_FIELDS: Final[_Fields] = {
+    **EXTENSION_FIELDS,
+    "logic": ("selectiveLogic", lambda value: LOGICS[value.integer(0, len(LOGICS) - 1)]),
+    "role": ("role", lambda value: ROLES[value.integer(0, len(ROLES) - 1)]),
+    "groups": ("group", lambda value: _groups(value.text())),
+    "probability": ("probability", lambda value: value.number(0, 100, 100.0)),
+    "recursable": ("exclude_recursion", lambda value: not value.boolean()),
+    "recurses": ("prevent_recursion", lambda value: not value.boolean()),
+}
+"""These include fields whose values are different in a LoreEntry; `book_write.py` writes them one by one."""
 OWN_FIELDS: Final[_Fields] = {
     "after_answers": ("after_answers", _count),
     "greeting": ("greeting", _count_or_none),
@@ -140,13 +153,31 @@ def raw_entries(book: Value, source: Path) -> list[Table]:
 
 
 def _read_fields(table: Value, fields: _Fields) -> Table:
-    return {attribute: read_value(table.get(key)) for attribute, (key, read_value) in fields.items()}
+    given = table.value
+    # Most keys of most entries are missing, and reading each of them would take most of the time.
+    return {
+        attribute: _default(read_value) if given.get(key) is None else read_value(table.get(key))
+        for attribute, (key, read_value) in fields.items()
+    }
+
+
+class _NoRemarks(Policy):
+    """Ignores what is wrong with a value."""
+
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
+        """Do nothing."""
+
+
+@cache
+def _default(read_value: Callable[[Value], Any]) -> Any:
+    """Return the value of a field that an entry lacks."""
+    return read_value(Value(None, _NoRemarks(), is_optional=True))
 
 
 def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
     table = Value(raw, remarks, ("entry",))
     extensions = table.get("extensions").table()
-    values = _read_fields(table, ENTRY_FIELDS) | _read_fields(extensions, EXTENSION_FIELDS)
+    values = _read_fields(table, _TABLE_FIELDS) | _read_fields(extensions, _EXTENSION_FIELDS)
     if values["priority"] is None:
         values["priority"] = values["order"]
     position, depth, is_placed = _position(table, extensions, remarks)
@@ -154,32 +185,27 @@ def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
     values |= _conditions(extensions, remarks)
     keys, secondary = _keys(table, extensions)
     for key in _UNUSED:
-        if extensions.get(key).value:
+        if extensions.value.get(key):
             remarks.add(f"entries have '{key}', which hermes does not use")
-    probability = extensions.get("probability").number(0, 100, 100.0)
-    is_random = extensions.get("useProbability").boolean(default=True)
-    case_sensitive = table.get("case_sensitive").boolean_or_none()
-    if case_sensitive is None:
-        case_sensitive = extensions.get("case_sensitive").boolean_or_none()
-    entry = LoreEntry(
-        **values,
-        content=table.get("content").text(),
-        keys=keys,
-        name=table.get("name").line() or table.get("comment").line(),
-        secondary=secondary,
-        logic=LOGICS[extensions.get("selectiveLogic").integer(0, len(LOGICS) - 1)],
-        position=position,
-        depth=depth,
-        role=ROLES[extensions.get("role").integer(0, len(ROLES) - 1)],
-        case_sensitive=case_sensitive,
-        probability=probability if is_random else 100.0,
-        groups=_groups(extensions.get("group").text()),
-        matches=tuple(name for key, name in MATCH_FLAGS.items() if extensions.get(key).boolean()),
-        recursable=not extensions.get("exclude_recursion").boolean(),
-        recurses=not extensions.get("prevent_recursion").boolean(),
-    )
-    decorated = decorators.split(entry.content)
-    return decorators.apply(entry, decorated, remarks) if decorated.known or decorated.unknown else entry
+    if "useProbability" in extensions and not extensions.get("useProbability").boolean(default=True):
+        values["probability"] = 100.0
+    if values["case_sensitive"] is None and "case_sensitive" in extensions:
+        values["case_sensitive"] = extensions.get("case_sensitive").boolean_or_none()
+    decorated = decorators.split(table.get("content").text())
+    values |= {
+        "content": decorated.content,
+        "keys": keys,
+        "name": table.get("name").line() or table.get("comment").line(),
+        "secondary": secondary,
+        "position": position,
+        "depth": depth,
+        "matches": tuple(
+            name for key, name in MATCH_FLAGS.items() if key in extensions and extensions.get(key).boolean()
+        ),
+    }
+    if decorated.known or decorated.unknown:
+        values |= decorators.changes(decorated, secondary, remarks)
+    return LoreEntry(**values)
 
 
 def _conditions(extensions: Value, remarks: Remarks) -> Table:
