@@ -154,6 +154,7 @@ class Settings:
     decode: str = _setting("ahead", "step", default="ahead")
     speculate: str = _setting("off", "lookup", default="off")
     prefill_ahead: bool = _setting(default=True)
+    pictures: str = _setting("auto", "off", "kitty", "iterm2", default="auto")
     about_user: str = ""
     users: Mapping[str, UserPersona] = field(default_factory=dict)
     lore: LoreSettings = field(default_factory=LoreSettings)
