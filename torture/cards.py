@@ -24,7 +24,7 @@ from subprocess import PIPE
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
-from hermes_cli.personas.formats import charx, png, registry
+from hermes_cli.personas.formats import registry
 from torture import mutants
 
 COUNT: Final = 100_000
@@ -107,15 +107,6 @@ def read_mutants(numbers: range) -> None:
         print(json.dumps(report | {"what": f"{kind} (number {number})", "memory": memory}), flush=True)
 
 
-def _read_picture(data: bytes, kind: str) -> None:
-    """Read the picture for a terminal. A damaged one is refused with a PersonaError."""
-    document = charx.read(data, _SOURCE) if kind == "charx" else None
-    image = charx.image_of(kind, data, document)
-    with contextlib.suppress(PersonaError):
-        if image:
-            png.picture(image, _SOURCE)
-
-
 def _limit_addresses(limit: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
@@ -126,9 +117,8 @@ def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
     try:
         found = registry.read(data, _SOURCE)
         is_read = True
-        if found.kind in {"png", "charx"}:
-            times.append(time.process_time())
-            _read_picture(data, found.kind)
+        with contextlib.suppress(PersonaError):
+            registry.picture(data, found.kind, _SOURCE)
         times.append(time.process_time())
         if found.persona and found.kind in registry.WRITABLE:
             made = registry.write(replace(found.persona, personality="other"), found.kind, data)

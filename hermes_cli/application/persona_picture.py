@@ -1,14 +1,9 @@
 """Shows the picture of a character card at a terminal that can show it."""
 
-from typing import TYPE_CHECKING
-
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.persona import Persona
 from hermes_cli.screen import pictures
-
-if TYPE_CHECKING:
-    from hermes_cli.personas.formats.png import Picture
 
 KINDS = ("png", "charx")
 """The formats with a picture that terminals accept. Those in WebP and JPEG cards would have to be decoded."""
@@ -25,23 +20,13 @@ def show_picture(runtime: Runtime, persona: Persona) -> str:
     name = pictures.protocol(runtime.settings.pictures, runtime.environ)
     if not name:
         return ""
+    from hermes_cli.personas import loader
+    from hermes_cli.personas.formats import registry
+
     try:
-        picture = read_picture(persona)
+        picture = registry.picture(loader.read_card(persona.original), persona.kind, persona.original)
     except PersonaError as error:
         return error.message
     if picture:
         terminal.put(pictures.encode(picture, name, terminal.size()))
     return ""
-
-
-def read_picture(persona: Persona) -> "Picture | None":
-    """Return the picture in the card of a persona, or None. Raises PersonaError if it cannot be shown."""
-    from hermes_cli.personas import loader
-    from hermes_cli.personas.formats import charx, png
-
-    if persona.original is None:
-        return None
-    data = loader.read_card(persona.original)
-    document = charx.read(data, persona.original) if persona.kind == "charx" else None
-    image = charx.image_of(persona.kind, data, document)
-    return png.picture(image, persona.original) if image else None

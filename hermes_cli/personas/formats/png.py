@@ -102,25 +102,26 @@ def picture(data: bytes, source: Path) -> Picture | None:
     All chunks but IHDR, PLTE, tRNS, IDAT and IEND are left out. Raises PersonaError if the image is invalid,
     or larger than MAX_SIDE or MAX_PIXELS_SIZE.
     """
-    contents = dict[bytes, bytearray]()
-    for chunk in _chunks(data, source):
-        if chunk.type in {b"IHDR", b"PLTE", b"tRNS", b"IDAT"}:
-            if chunk.type in contents and chunk.type != b"IDAT":
-                raise PersonaError(f"{source}: its picture is damaged", _HINT)
-            content = contents.setdefault(chunk.type, bytearray())
-            content += memoryview(data)[chunk.start + _HEAD.size : chunk.end - _CRC.size]
-    header, pixels = bytes(contents.get(b"IHDR", b"")), bytes(contents.get(b"IDAT", b""))
-    palette, transparency = bytes(contents.get(b"PLTE", b"")), bytes(contents.get(b"tRNS", b""))
-    if not _is_valid(header, palette, transparency) or not pixels:
+    chunks, view = _chunks(data, source), memoryview(data)
+
+    def contents(kind: bytes) -> list[memoryview]:
+        return [view[item.start + _HEAD.size : item.end - _CRC.size] for item in chunks if item.type == kind]
+
+    others = [contents(kind) for kind in (b"IHDR", b"PLTE", b"tRNS")]
+    header, palette, transparency = (b"".join(parts[:1]) for parts in others)
+    pixels = contents(b"IDAT")
+    is_repeated = any(len(parts) > 1 for parts in others)
+    if is_repeated or not pixels or not _is_valid(header, palette, transparency):
         raise PersonaError(f"{source}: its picture is damaged", _HINT)
     width, height, *_ = _HEADER.unpack(header)
-    if max(width, height) > MAX_SIDE or len(pixels) > MAX_PIXELS_SIZE:
-        size = f"{width:,} x {height:,} pixels in {len(pixels) / 2**20:,.1f} MiB"
+    length = sum(map(len, pixels))
+    if max(width, height) > MAX_SIDE or length > MAX_PIXELS_SIZE:
+        size = f"{width:,} x {height:,} pixels in {length / 2**20:,.1f} MiB"
         limit = f"the limit is {MAX_SIDE:,} x {MAX_SIDE:,} in {MAX_PIXELS_SIZE >> 20} MiB"
         raise PersonaError(f"{source}: its picture is too large to be shown: {size}; {limit}")
-    kinds = {b"IHDR": header, b"PLTE": palette, b"tRNS": transparency, b"IDAT": pixels}
-    chunks = [_chunk(kind, content) for kind, content in kinds.items() if content]
-    result = b"".join([SIGNATURE, *chunks, _chunk(_END, b"")])
+    kinds = {b"IHDR": header, b"PLTE": palette, b"tRNS": transparency, b"IDAT": b"".join(pixels)}
+    written = [_chunk(kind, content) for kind, content in kinds.items() if content]
+    result = b"".join([SIGNATURE, *written, _chunk(_END, b"")])
     return None if (width, height) == _SIZE and result == blank() else Picture(result, width, height)
 
 

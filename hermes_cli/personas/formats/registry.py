@@ -96,6 +96,16 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     return check_size(data, MAX_BYTES, Source(f"{source}: as a {kind} it", PersonaError))
 
 
+def picture(data: bytes, kind: str, source: Path) -> png.Picture | None:
+    """Return the picture in a card for a terminal, or None if it has none, or one in another format than PNG.
+
+    Raises PersonaError if the picture is invalid or too large.
+    """
+    if kind == "charx":
+        data = charx.image_of(kind, data, charx.read(data, source))
+    return png.picture(data, source) if data.startswith(png.SIGNATURE) else None
+
+
 def _content(data: bytes, source: Path) -> _Content:
     """Recognize the format of a file. `kind` is empty if it is unknown. Raises PersonaError."""
     check_size(data, MAX_BYTES, Source(str(source), PersonaError))

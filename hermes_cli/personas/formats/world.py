@@ -1,4 +1,4 @@
-"""Reads SillyTavern's world files and standalone lorebooks.
+"""Reads SillyTavern's world files, standalone lorebooks, and the lorebooks of other programs.
 
 A world file stores its entries in an object. Their fields have the same meanings as in a card's lorebook, but
 different names, so each entry is first converted to an entry of a card's lorebook.
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.personas.formats import book
+from hermes_cli.personas.formats import book, other_worlds
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.untrusted.value import Value
@@ -45,9 +45,8 @@ _EXTENSION_KEYS: Final = (
 
 def is_world(document: dict[str, Any]) -> bool:
     """Return whether a JSON document is a world file, or a standalone lorebook."""
-    return document.get("spec") == SPEC or (
-        "entries" in document and isinstance(document["entries"], dict | list)
-    )
+    has_entries = isinstance(document.get("entries"), dict | list)
+    return document.get("spec") == SPEC or has_entries or bool(other_worlds.program_of(document))
 
 
 def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
@@ -55,6 +54,8 @@ def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
     table = Value(document, remarks)
     if document.get("spec") == SPEC:
         table = table.get("data").table()
+    elif other_worlds.program_of(document):
+        table = Value(other_worlds.as_card_book(document, remarks), remarks)
     entries = [_card_entry(raw) for raw in book.raw_entries(table, source)]
     lorebook = book.read(Value({**table.value, "entries": entries}, remarks), source, remarks)
     return replace(lorebook, name=lorebook.name or source.stem, source=source)
