@@ -63,6 +63,19 @@ _WORLD: Final = {
     }
 }
 _PRESET: Final = {"operation": {"fields": [{"key": "llm.prediction.systemPrompt", "value": "Be Ada."}]}}
+_MEMORY: Final = {"kind": "memory", "entries": [{"name": "a", "entry": "b", "keywords": ["c"], "weight": 1}]}
+_OTHERS: Final[dict[str, Any]] = {
+    "memory": _MEMORY,
+    "risuai": {"type": "risu", "ver": 1, "data": [{"key": "a, b", "content": "c", "secondkey": "d"}]},
+    "novelai": {"lorebookVersion": 5, "entries": [{"text": "a", "keys": ["b"], "contextConfig": {}}]},
+    "agnai": {
+        "kind": "character",
+        "name": "Ada",
+        "greeting": "Yes?",
+        "persona": {"kind": "wpp", "attributes": {"mind": ["exact"]}},
+        "characterBook": _MEMORY,
+    },
+}
 _TEXTS: Final = {
     "modelfile": b'FROM x\nSYSTEM """You are\nAda."""\nPARAMETER stop "a"\nMESSAGE user hi\n',
     "aichat": b"---\nmodel: x\ntemperature: 0.5\n---\nYou are Ada.\n### INPUT:\na\n### OUTPUT:\nb\n",
@@ -92,9 +105,12 @@ SAMPLES: Final[dict[str, bytes]] = {
     "jpeg": _jpeg(b"Exif\0\0" + _exif(registry.write(_PERSONA, "v1", None))),
     "world": json.dumps(_WORLD).encode(),
     "lmstudio": json.dumps(_PRESET).encode(),
+    **{name: json.dumps(document).encode() for name, document in _OTHERS.items()},
     **_TEXTS,
 }
-_DOCUMENTS: Final = {kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v3", "world", "lmstudio")}
+_DOCUMENTS: Final = {
+    kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v3", "world", "lmstudio", *_OTHERS)
+}
 
 
 def mutant(seed: int, number: int) -> tuple[str, bytes]:
@@ -241,6 +257,9 @@ LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "entries of wrong fields": lambda _chance: _card(
         character_book=_entries(book.MAX_ENTRIES, extensions=_WRONG_FIELDS)
     ),
+    "many entries of another program": lambda _chance: json.dumps(
+        {"type": "risu", "data": [{"key": "a"}] * 99_000}
+    ).encode(),
     "a pattern": lambda _chance: _card(character_book=_entries(1, keys=["/" * 3_900_000], use_regex=True)),
     "a name of words": lambda _chance: _card(name="ab " * 1_300_000, nickname="x"),
     "many keys in an entry": lambda _chance: _card(character_book=_entries(1, keys=["x"] * 240_000)),

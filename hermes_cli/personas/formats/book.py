@@ -143,13 +143,18 @@ def _remark_settings(book: Value, remarks: Remarks) -> None:
 
 def raw_entries(book: Value, source: Path) -> list[Table]:
     """Return the unparsed entries of a lorebook. Raises PersonaError if there are too many."""
-    entries = book.get("entries").tables()
-    if len(entries) > MAX_ENTRIES:
+    entries = book.get("entries")
+    check_count(entries.value, source)
+    return [entry.value for entry in entries.tables()]
+
+
+def check_count(entries: Any, source: Path) -> None:
+    """Raise PersonaError if there are too many entries."""
+    if isinstance(entries, list | dict) and len(entries) > MAX_ENTRIES:
         raise PersonaError(
             f"{source}: its lorebook has {len(entries):,} entries; the limit is {MAX_ENTRIES:,}",
             "split it into several world files",
         )
-    return [entry.value for entry in entries]
 
 
 def _read_fields(table: Value, fields: _Fields) -> Table:

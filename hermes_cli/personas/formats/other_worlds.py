@@ -4,8 +4,10 @@ Sources: files written by NovelAI, Agnai and RisuAI, and SillyTavern, which impo
 their entries are placed before the character.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
+from hermes_cli.personas.formats import book
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.untrusted.value import Value
 
@@ -25,23 +27,31 @@ def program_of(document: Table) -> str:
     return RISUAI if document.get("type") == "risu" and isinstance(document.get("data"), list) else ""
 
 
-def as_card_book(document: Table, remarks: Remarks) -> Table:
-    """Return the lorebook of one of these programs in the form of a card's lorebook."""
+def as_card_book(document: Table, source: Path, remarks: Remarks) -> Table:
+    """Return the lorebook of one of these programs in the form of a card's lorebook.
+
+    Raises PersonaError if it has too many entries.
+    """
     program = program_of(document)
-    entries = Value(document, remarks).get("data" if program == RISUAI else "entries").tables()
+    given = Value(document, remarks).get("data" if program == RISUAI else "entries")
+    book.check_count(given.value, source)
+    entries = given.tables()
     if program == RISUAI:
-        folders = sum(entry.value.get("mode") == _RISUAI_FOLDER for entry in entries)
-        if folders:
-            remarks.add(f"{folders:,} folders are left out; their entries are used")
+        folders = [entry for entry in entries if entry.value.get("mode") == _RISUAI_FOLDER]
         entries = [entry for entry in entries if entry.value.get("mode") != _RISUAI_FOLDER]
+        for _ in folders:
+            remarks.add("a folder of entries is left out; its entries are used")
     convert = {AGNAI: _from_agnai, NOVELAI: _from_novelai, RISUAI: _from_risuai}[program]
     converted = [convert(entry.value) for entry in entries]
     if program == NOVELAI:
         keys = [key for key in _NOVELAI_KEYS if any(entry.value.get(key) for entry in entries)]
         if keys:
             remarks.add(f"settings of NovelAI's entries are left out: {', '.join(keys)}")
-    book = {key: document[key] for key in ("name", "description") if isinstance(document.get(key), str)}
-    return {**book, "entries": [{"position": "before_char", "extensions": {}} | entry for entry in converted]}
+    texts = {key: document[key] for key in ("name", "description") if isinstance(document.get(key), str)}
+    return {
+        **texts,
+        "entries": [{"position": "before_char", "extensions": {}} | entry for entry in converted],
+    }
 
 
 def _from_agnai(raw: Table) -> Table:

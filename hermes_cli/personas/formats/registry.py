@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
+from hermes_cli.personas import template
 from hermes_cli.personas.formats import (
     card,
     card_write,
@@ -34,8 +35,8 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, Modelfiles, "
-    "aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets and .md files"
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), worlds, Modelfiles, aichat's roles, "
+    "llm's templates, characters of text-generation-webui and Agnai, LM Studio's presets and .md files"
 )
 
 
@@ -64,7 +65,10 @@ def read(data: bytes, source: Path) -> ImportResult:
         remarks.add(
             f"its texts have {least}{invisible:,} invisible and {direction:,} direction-changing characters"
         )
-    if unknown := sorted(unknown_macros(texts)):
+    variables = (
+        template.variables(result) if isinstance(result, Persona) and template.is_template(result) else ()
+    )
+    if unknown := sorted(set(unknown_macros(texts)) - {name.lower() for name in variables}):
         names = ", ".join(f"{{{{{name}}}}}" for name in unknown)
         remarks.add(f"unknown macros are left in the texts: {names}")
     if isinstance(result, Lorebook):
@@ -129,10 +133,12 @@ def _content(data: bytes, source: Path) -> _Content:
 
 
 def _json_content(document: Any) -> _Content:
-    from hermes_cli.personas.formats import presets
+    from hermes_cli.personas.formats import agnai, presets
 
     version = card.version(document)
-    if version > 1:
+    if agnai.is_character(document):  # checked first, because it has keys of a V1 card
+        kind = "agnai"
+    elif version > 1:
         kind = f"v{version}"
     elif version and _V1_KEY in document:  # checked first, because some files mix formats
         kind = "v1"
@@ -177,7 +183,7 @@ def _persona_or_lorebook(
     document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, modelfile, presets
+    from hermes_cli.personas.formats import agnai, aichat, modelfile, presets
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
@@ -185,6 +191,7 @@ def _persona_or_lorebook(
         "aichat": aichat.read,
         "llm": presets.read_llm,
         "webui": presets.read_webui,
+        "agnai": agnai.read,
         "lmstudio": presets.read_lmstudio,
     }
     return readers[content.kind](content.parsed, source, remarks)

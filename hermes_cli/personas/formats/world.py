@@ -55,7 +55,7 @@ def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
     if document.get("spec") == SPEC:
         table = table.get("data").table()
     elif other_worlds.program_of(document):
-        table = Value(other_worlds.as_card_book(document, remarks), remarks)
+        table = Value(other_worlds.as_card_book(document, source, remarks), remarks)
     entries = [_card_entry(raw) for raw in book.raw_entries(table, source)]
     lorebook = book.read(Value({**table.value, "entries": entries}, remarks), source, remarks)
     return replace(lorebook, name=lorebook.name or source.stem, source=source)
