@@ -238,6 +238,43 @@ _WITH_CARD: Final[dict[str, Callable[[random.Random, bytes], bytes]]] = {
 }
 """The files that contain a V3 card as JSON."""
 _INFLATES: Final = 64 << 20
+_FULL_ENTRY: Final = {
+    "keysecondary": ["x"],
+    "comment": "A title",
+    "content": "Dragons sleep. " * 14,
+    "selective": True,
+    "constant": False,
+    "vectorized": False,
+    "selectiveLogic": 0,
+    "addMemo": True,
+    "order": 100,
+    "position": 0,
+    "disable": False,
+    "excludeRecursion": False,
+    "preventRecursion": False,
+    "delayUntilRecursion": False,
+    "probability": 100,
+    "useProbability": True,
+    "depth": 4,
+    "group": "",
+    "groupOverride": False,
+    "groupWeight": 100,
+    "scanDepth": 4,
+    "caseSensitive": False,
+    "matchWholeWords": False,
+    "role": 0,
+    "useGroupScoring": False,
+    "automationId": "",
+    "sticky": 0,
+    "cooldown": 0,
+    "delay": 0,
+    "displayIndex": 0,
+    "matchPersonaDescription": False,
+    "matchScenario": False,
+    "ignoreBudget": False,
+    "triggers": [],
+}
+"""An entry with all fields that SillyTavern writes."""
 _DECORATORS: Final = "".join(f"@@x{n}\n" for n in range(decorators.MOST)) + "@@x\n" * 90
 _WRONG_FIELDS: Final = {
     key: "x" for key, _ in (*book.EXTENSION_FIELDS.values(), *book.OWN_FIELDS.values())
@@ -257,6 +294,9 @@ LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "entries of wrong fields": lambda _chance: _card(
         character_book=_entries(book.MAX_ENTRIES, extensions=_WRONG_FIELDS)
     ),
+    "a full world": lambda _chance: json.dumps(
+        {"entries": {n: {**_FULL_ENTRY, "key": [f"key {n}", "b"]} for n in range(book.MAX_ENTRIES)}}
+    ).encode(),
     "many entries of another program": lambda _chance: json.dumps(
         {"type": "risu", "data": [{"key": "a"}] * 99_000}
     ).encode(),

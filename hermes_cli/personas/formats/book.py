@@ -5,7 +5,7 @@ that neither has are in `extensions.hermes`.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ MATCH_FLAGS: Final = {
 _UNUSED: Final = ("vectorized", "triggers", "automation_id")
 """Keys of SillyTavern's entries for features that hermes does not support."""
 OWN: Final = "hermes"
+_UNFIT: Final = object()
+_CACHED_TYPES: Final = (bool, int)
 
 Table = dict[str, Any]
 _Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
@@ -158,25 +160,37 @@ def check_count(entries: Any, source: Path) -> None:
 
 
 def _read_fields(table: Value, fields: _Fields) -> Table:
-    given = table.value
-    # Most keys of most entries are missing, and reading each of them would take most of the time.
-    return {
-        attribute: _default(read_value) if given.get(key) is None else read_value(table.get(key))
-        for attribute, (key, read_value) in fields.items()
-    }
+    return {attribute: _field(table, key, read_value) for attribute, (key, read_value) in fields.items()}
+
+
+def _field(table: Value, key: str, read_value: Callable[[Value], Any]) -> Any:
+    """Return the value of a key. Most entries lack it or have the same value, so that those are cached."""
+    given = table.value.get(key)
+    if given is None or type(given) in _CACHED_TYPES:
+        value = _cached_field(read_value, given)
+        if value is not _UNFIT:
+            return value
+    return read_value(table.get(key))
+
+
+class _UnfitError(ValueError):
+    """A value that causes a remark."""
 
 
 class _NoRemarks(Policy):
-    """Ignores what is wrong with a value."""
+    converts = Remarks.converts
 
-    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:
-        """Do nothing."""
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - the first is enough
+        raise _UnfitError
 
 
-@cache
-def _default(read_value: Callable[[Value], Any]) -> Any:
-    """Return the value of a field that an entry lacks."""
-    return read_value(Value(None, _NoRemarks(), is_optional=True))
+@lru_cache(maxsize=4096, typed=True)
+def _cached_field(read_value: Callable[[Value], Any], given: Any) -> Any:
+    """Return the value of a field, or _UNFIT if it causes a remark."""
+    try:
+        return read_value(Value(given, _NoRemarks(), is_optional=True))
+    except _UnfitError:
+        return _UNFIT
 
 
 def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
@@ -192,10 +206,10 @@ def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
     for key in _UNUSED:
         if extensions.value.get(key):
             remarks.add(f"entries have '{key}', which hermes does not use")
-    if "useProbability" in extensions and not extensions.get("useProbability").boolean(default=True):
+    if _field(extensions, "useProbability", Value.boolean_or_none) is False:
         values["probability"] = 100.0
-    if values["case_sensitive"] is None and "case_sensitive" in extensions:
-        values["case_sensitive"] = extensions.get("case_sensitive").boolean_or_none()
+    if values["case_sensitive"] is None:
+        values["case_sensitive"] = _field(extensions, "case_sensitive", Value.boolean_or_none)
     decorated = decorators.split(table.get("content").text())
     values |= {
         "content": decorated.content,
@@ -204,9 +218,7 @@ def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
         "secondary": secondary,
         "position": position,
         "depth": depth,
-        "matches": tuple(
-            name for key, name in MATCH_FLAGS.items() if key in extensions and extensions.get(key).boolean()
-        ),
+        "matches": tuple(name for key, name in MATCH_FLAGS.items() if _field(extensions, key, Value.boolean)),
     }
     if decorated.known or decorated.unknown:
         values |= decorators.changes(decorated, secondary, remarks)
@@ -252,11 +264,11 @@ def _keys(table: Value, extensions: Value) -> tuple[tuple[str, ...], tuple[str, 
     are recognized by _SILLYTAVERN_KEYS.
     """
     keys = tuple(key for key in table.get("keys").texts() if key.strip())
-    if table.get("use_regex").boolean() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
+    if _field(table, "use_regex", Value.boolean) and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
         flags = "i" if table.value.get("case_sensitive") is False else ""
         return tuple(key if is_pattern(key) else f"/{_escaped(key)}/{flags}" for key in keys), ()
     secondary = tuple(key for key in table.get("secondary_keys").texts() if key.strip())
-    return keys, secondary if table.get("selective").boolean() else ()
+    return keys, secondary if _field(table, "selective", Value.boolean) else ()
 
 
 def _escaped(pattern: str) -> str:
@@ -265,10 +277,18 @@ def _escaped(pattern: str) -> str:
     return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
+def _depth(value: Value) -> int:
+    return value.integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
+
+
+def _sillytavern_position(value: Value) -> int | None:
+    return value.integer_or_none(_BEFORE, _OUTLET)
+
+
 def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Position, int, bool]:
     """Return the position, the depth, and whether hermes supports the position."""
-    depth = extensions.get("depth").integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
-    position = extensions.get("position").integer_or_none(_BEFORE, _OUTLET)
+    depth = _field(extensions, "depth", _depth)
+    position = _field(extensions, "position", _sillytavern_position)
     if position is None:
         is_before = table.value.get("position") == "before_char"
         return (Position.BEFORE if is_before else Position.AFTER), depth, True

@@ -24,7 +24,7 @@ _ENTRY_KEYS: Final = {
     "selective": "selective",
     "order": "insertion_order",
 }
-_EXTENSION_KEYS: Final = (
+_CARD_EXTENSION_KEYS: Final = (
     *("position", "depth", "probability", "exclude_recursion", "prevent_recursion", "delay_until_recursion"),
     *("scan_depth", "case_sensitive", "match_whole_words", "sticky", "cooldown", "delay"),
     *(
@@ -41,6 +41,9 @@ _EXTENSION_KEYS: Final = (
     *("role", "automation_id", "character_filter", *book.MATCH_FLAGS),
 )
 """Keys of an entry's `extensions` in a card. A world file has the same keys in camel case."""
+_EXTENSION_KEYS: Final = {
+    key: re.sub("_([a-z])", lambda match: match[1].upper(), key) for key in _CARD_EXTENSION_KEYS
+}
 
 
 def is_world(document: dict[str, Any]) -> bool:
@@ -65,12 +68,7 @@ def _card_entry(raw: dict[str, Any]) -> dict[str, Any]:
     """Convert an entry of a world file to an entry of a card's lorebook."""
     if "key" not in raw:
         return raw
-    names = {key: _camel_case(key) for key in _EXTENSION_KEYS}
-    extensions = {key: raw[name] for key, name in names.items() if name in raw}
+    extensions = {key: raw[name] for key, name in _EXTENSION_KEYS.items() if name in raw}
     result = {card_key: raw[key] for key, card_key in _ENTRY_KEYS.items() if key in raw}
     is_disabled = Value(raw, Remarks()).get("disable").boolean()
     return result | {"enabled": not is_disabled, "extensions": extensions}
-
-
-def _camel_case(key: str) -> str:
-    return re.sub("_([a-z])", lambda match: match[1].upper(), key)
