@@ -219,3 +219,17 @@ def test_a_book_with_too_many_wrong_values_is_refused() -> None:
     assert "has more than 25,000 values" in error_text(
         to_json(v2(character_book={"entries": [wrong] * 4_000}))
     )
+
+
+def test_equal_values_of_entries_are_read_alike_and_remarked_on_each_time() -> None:
+    """A value that another entry has, too, is read by its type, and its remark is counted."""
+    entries = [
+        {"priority": 10**12, "extensions": {"sticky": value, "scan_depth": value}} for value in (1, True, 1)
+    ]
+    document = v2(character_book={"entries": entries, "extensions": {}})
+    lorebook = read_persona(to_json(document)).lorebook
+    assert lorebook is not None
+    assert [(entry.sticky, entry.scan_depth) for entry in lorebook.entries] == [(1, 1), (0, None), (1, 1)]
+    found = remarks(document)
+    assert "'entry.priority' is out of the range -1,000,000,000 to 1,000,000,000; ignored (3 times)" in found
+    assert "'entry.extensions.sticky' is true or false, not a whole number; ignored" in found
