@@ -6,9 +6,11 @@ of code that Python's audit hook sees, its memory and the time. Exits 1 if one o
 hold.
 """
 
+import contextlib
 import itertools
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,6 +34,8 @@ MOST_MEMORY: Final = 64 << 20
 A_CHILD: Final = 2_000
 """Number of files that one process reads."""
 _HANGS_S: Final = 30
+_MORE_ADDRESSES: Final = 192 << 20
+"""The limit of the address space that reading one file may add. A file that exceeds it raises MemoryError."""
 _SHOWN: Final = 5
 _SOURCE: Final = Path("some.file")
 _WRITING: Final = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -95,10 +99,16 @@ def read_mutants(numbers: range) -> None:
         kind, data = mutants.mutant(SEED, number)
         os.write(refs, b"5")  # the peak begins anew
         signal.alarm(_HANGS_S)
+        _limit_addresses(_memory(status, b"VmSize:") + _MORE_ADDRESSES)
         report = _report(data, wrong)
+        _limit_addresses(resource.RLIM_INFINITY)
         signal.alarm(0)
         memory = _memory(status, b"VmHWM:") - baseline
         print(json.dumps(report | {"what": f"{kind} (number {number})", "memory": memory}), flush=True)
+
+
+def _limit_addresses(limit: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
@@ -107,6 +117,8 @@ def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
     try:
         found = registry.read(data, _SOURCE)
         is_read = True
+        with contextlib.suppress(PersonaError):
+            registry.picture(data, found.kind, _SOURCE)
         times.append(time.process_time())
         if found.persona and found.kind in registry.WRITABLE:
             made = registry.write(replace(found.persona, personality="other"), found.kind, data)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.personas.formats import png, registry
+from hermes_cli.personas.formats import book, decorators, png, registry
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note, Persona
 
@@ -63,6 +63,19 @@ _WORLD: Final = {
     }
 }
 _PRESET: Final = {"operation": {"fields": [{"key": "llm.prediction.systemPrompt", "value": "Be Ada."}]}}
+_MEMORY: Final = {"kind": "memory", "entries": [{"name": "a", "entry": "b", "keywords": ["c"], "weight": 1}]}
+_OTHERS: Final[dict[str, Any]] = {
+    "memory": _MEMORY,
+    "risuai": {"type": "risu", "ver": 1, "data": [{"key": "a, b", "content": "c", "secondkey": "d"}]},
+    "novelai": {"lorebookVersion": 5, "entries": [{"text": "a", "keys": ["b"], "contextConfig": {}}]},
+    "agnai": {
+        "kind": "character",
+        "name": "Ada",
+        "greeting": "Yes?",
+        "persona": {"kind": "wpp", "attributes": {"mind": ["exact"]}},
+        "characterBook": _MEMORY,
+    },
+}
 _TEXTS: Final = {
     "modelfile": b'FROM x\nSYSTEM """You are\nAda."""\nPARAMETER stop "a"\nMESSAGE user hi\n',
     "aichat": b"---\nmodel: x\ntemperature: 0.5\n---\nYou are Ada.\n### INPUT:\na\n### OUTPUT:\nb\n",
@@ -92,9 +105,12 @@ SAMPLES: Final[dict[str, bytes]] = {
     "jpeg": _jpeg(b"Exif\0\0" + _exif(registry.write(_PERSONA, "v1", None))),
     "world": json.dumps(_WORLD).encode(),
     "lmstudio": json.dumps(_PRESET).encode(),
+    **{name: json.dumps(document).encode() for name, document in _OTHERS.items()},
     **_TEXTS,
 }
-_DOCUMENTS: Final = {kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v3", "world", "lmstudio")}
+_DOCUMENTS: Final = {
+    kind: json.loads(SAMPLES[kind]) for kind in ("v1", "v2", "v3", "world", "lmstudio", *_OTHERS)
+}
 
 
 def mutant(seed: int, number: int) -> tuple[str, bytes]:
@@ -222,15 +238,68 @@ _WITH_CARD: Final[dict[str, Callable[[random.Random, bytes], bytes]]] = {
 }
 """The files that contain a V3 card as JSON."""
 _INFLATES: Final = 64 << 20
+_FULL_ENTRY: Final = {
+    "keysecondary": ["x"],
+    "comment": "A title",
+    "content": "Dragons sleep. " * 14,
+    "selective": True,
+    "constant": False,
+    "vectorized": False,
+    "selectiveLogic": 0,
+    "addMemo": True,
+    "order": 100,
+    "position": 0,
+    "disable": False,
+    "excludeRecursion": False,
+    "preventRecursion": False,
+    "delayUntilRecursion": False,
+    "probability": 100,
+    "useProbability": True,
+    "depth": 4,
+    "group": "",
+    "groupOverride": False,
+    "groupWeight": 100,
+    "scanDepth": 4,
+    "caseSensitive": False,
+    "matchWholeWords": False,
+    "role": 0,
+    "useGroupScoring": False,
+    "automationId": "",
+    "sticky": 0,
+    "cooldown": 0,
+    "delay": 0,
+    "displayIndex": 0,
+    "matchPersonaDescription": False,
+    "matchScenario": False,
+    "ignoreBudget": False,
+    "triggers": [],
+}
+"""An entry with all fields that SillyTavern writes."""
+_DECORATORS: Final = "".join(f"@@x{n}\n" for n in range(decorators.MOST)) + "@@x\n" * 90
+_WRONG_FIELDS: Final = {
+    key: "x" for key, _ in (*book.EXTENSION_FIELDS.values(), *book.OWN_FIELDS.values())
+} | {"role": [], "depth": {}, "position": "x", "probability": "x", "selectiveLogic": 9, "group": "x"}
+"""Fields of an entry with values of other types, each of which causes a remark."""
 LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
     "one long text": lambda _chance: _card(description="x" * 4_100_000),
     "one long wide text": lambda _chance: _card(description="\U0001f600" + "x" * 4_100_000),
     "nothing but emoji": lambda _chance: _card(description="\U0001f600" * 1_000_000),
     "all invisible": lambda _chance: _card(description="\u200d" * 1_300_000),
-    "many entries": lambda _chance: _card(character_book=_entries(10_000)),
+    "many entries": lambda _chance: _card(character_book=_entries(book.MAX_ENTRIES)),
     "many decorators": lambda _chance: _card(character_book=_entries(100, content="@@depth x\n" * 3_000)),
     "an entry of decorators": lambda _chance: _card(character_book=_entries(1, content="@@\n" * 990_000)),
-    "entries of decorators": lambda _chance: _card(character_book=_entries(9_000, content="@@x\n" * 70)),
+    "entries of decorators": lambda _chance: _card(
+        character_book=_entries(book.MAX_ENTRIES, content=_DECORATORS)
+    ),
+    "entries of wrong fields": lambda _chance: _card(
+        character_book=_entries(book.MAX_ENTRIES, extensions=_WRONG_FIELDS)
+    ),
+    "a full world": lambda _chance: json.dumps(
+        {"entries": {n: {**_FULL_ENTRY, "key": [f"key {n}", "b"]} for n in range(book.MAX_ENTRIES)}}
+    ).encode(),
+    "many entries of another program": lambda _chance: json.dumps(
+        {"type": "risu", "data": [{"key": "a"}] * 99_000}
+    ).encode(),
     "a pattern": lambda _chance: _card(character_book=_entries(1, keys=["/" * 3_900_000], use_regex=True)),
     "a name of words": lambda _chance: _card(name="ab " * 1_300_000, nickname="x"),
     "many keys in an entry": lambda _chance: _card(character_book=_entries(1, keys=["x"] * 240_000)),

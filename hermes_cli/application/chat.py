@@ -9,6 +9,7 @@ from hermes_cli import __version__
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
+from hermes_cli.application.persona_picture import show_picture
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import earlier_personas, open_members, start_session
 from hermes_cli.chat.members import Member
@@ -72,6 +73,8 @@ def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) 
             terminal.notice,
         )
         _print_header(terminal, choice)
+        for member in session.members:
+            show_picture(runtime, member.persona)
         vi_keys = runtime.settings.keys == "vi"
         return Loop(state, PromptReader(state, history, vi_keys=vi_keys), printer).run(text)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from hermes_cli.application.persona_picture import show_picture
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.errors import PersonaError, UsageError
 from hermes_cli.personas import folder, loader, native_writer
@@ -20,6 +21,8 @@ def show(runtime: Runtime, name: str) -> None:
     """Write the fields, texts and lorebooks of a persona to standard output."""
     persona = runtime.persona(name)
     terminal = runtime.terminal
+    if problem := show_picture(runtime, persona):
+        terminal.notice(problem)
     terminal.write_rows(columns([row for row in _facts(persona) if row[1]]))
     for title, text in _texts(persona):
         if text.strip():

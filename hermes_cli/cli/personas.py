@@ -134,9 +134,10 @@ def import_command(
 ) -> None:
     """Import personas and worlds from other programs. The type is detected from the content.
 
-    The types are character cards (V1 to V3; JSON, PNG, WebP, JPEG, CHARX), SillyTavern's worlds, Modelfiles,
-    aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets, system prompts
-    in .txt and .md files, and hermes' own TOML. If one of the files is invalid, none is imported.
+    The types are character cards (V1 to V3; JSON, PNG, WebP, JPEG, CHARX), worlds and lorebooks of
+    SillyTavern, NovelAI, Agnai and RisuAI, Modelfiles, aichat's roles, llm's templates, characters of
+    text-generation-webui and Agnai, LM Studio's presets, system prompts in .txt and .md files, and hermes'
+    own TOML. If one of the files is invalid, none is imported.
 
     --into adds regex scripts and presets of SillyTavern (system prompt, instruct, context) to a persona.
     """

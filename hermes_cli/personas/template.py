@@ -38,6 +38,11 @@ def variables(persona: Persona) -> set[str]:
     return set() if persona.verbatim else names(getattr(persona, field) for field in _TEXTS)
 
 
+def is_template(persona: Persona) -> bool:
+    """Return whether the persona needs values for its variables. A card only has unknown macros."""
+    return bool(persona.prompt or persona.variables or INPUT in variables(persona))
+
+
 def system_variables(persona: Persona) -> set[str]:
     """Return the names of the variables in a persona's system prompt."""
     return variables(replace(persona, prompt=""))
@@ -62,9 +67,8 @@ def values(persona: Persona, assignments: Sequence[str], text: str) -> dict[str,
             f"--var {unused[0]}: the persona '{persona.key}' has no {{{{{unused[0]}}}}}",
             f"its variables are {known}" if known else "it has no variables",
         )
-    is_template = bool(persona.prompt or persona.variables or INPUT in used)
     missing = sorted(used - {INPUT, *given, *persona.variables})
-    if missing and (given or is_template):
+    if missing and (given or is_template(persona)):
         places = ", ".join(f"{{{{{name}}}}}" for name in missing)
         raise UsageError(
             f"the persona '{persona.key}' has no value for {places}", f"add --var {missing[0]}=VALUE"

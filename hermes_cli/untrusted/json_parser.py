@@ -13,6 +13,8 @@ from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 MAX_DEPTH: Final = 100
 """A fixed limit, because the parser's limit varies by Python version: 1,000 in 3.11, over 30,000 in 3.14."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_MAYBE_SURROGATE: Final = re.compile(r"\\u[dD]|[\ud800-\udfff]")
+"""A JSON document without a match has no surrogates, so that its strings need not be searched one by one."""
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|([\[{])|[\]}]', re.DOTALL)
 _HINT: Final = "it is damaged, or was edited by hand: compare it with the original"
 
@@ -54,7 +56,8 @@ def parse_text(text: str, source: Source, limits: JsonLimits) -> Any:
         raise source.error("has too many values", _HINT)
     try:
         value = decoder(limits).decode(text)
-        _check_values(value, allows_surrogates=limits.allows_surrogates)
+        allows_surrogates = limits.allows_surrogates or not _MAYBE_SURROGATE.search(text)
+        _check_values(value, allows_surrogates=allows_surrogates)
     except json.JSONDecodeError as problem:
         reason = f"is not JSON: {problem.msg.lower()}"
         raise source.error(reason, _HINT, problem.lineno, problem.colno) from None

@@ -96,7 +96,8 @@ class Value:
         """Return this value, or an empty table if it is not a table."""
         if isinstance(self.value, dict):
             return self
-        return replace(self, value=self._mismatch(self.policy.table_name, {}))
+        value = self._mismatch(self.policy.table_name, dict[str, Any]())
+        return Value(value, self.policy, self.path, self.is_optional)
 
     def tables(self) -> list["Value"]:
         """Return the tables in a list. A policy that converts also accepts a table of tables."""
@@ -153,17 +154,18 @@ class Value:
             return replace(self, value=[part.strip() for part in self.value.split(",")]).texts()
         if not isinstance(self.value, list):
             return self._mismatch("a list of strings", ())
-        items = self.items()
         if not self.policy.converts:
-            return tuple(item.filled() for item in items)
+            return tuple(item.filled() for item in self.items())
         usable = [
-            item
-            for item in items
-            if isinstance(item.value, str | int | float) and not isinstance(item.value, bool)
+            str(value)
+            for value in self.value
+            if isinstance(value, str | int | float) and not isinstance(value, bool)
         ]
-        if len(usable) < len(items):
+        if len(usable) < len(self.value):
             self.reject("has values that are not strings")
-        return tuple(item.text() for item in usable)
+        # A Value for each string would take most of the time, because a lorebook can have 250,000 keys.
+        clean, path = self.policy.clean, self.path
+        return tuple([clean(path, text) for text in usable])
 
     def one_of(self, kind: type[E], default: E | None = None) -> E:
         """Return the member of `kind` with this value."""
@@ -180,7 +182,9 @@ class Value:
 
     def boolean_or_none(self) -> bool | None:
         """Return a boolean, or None if there is none."""
-        if isinstance(self.value, bool) or self._converts(int, float):
+        if isinstance(self.value, bool):
+            return self.value
+        if self._converts(int, float):
             return bool(self.value)
         if self._converts(str) and self.value.strip().lower() in {"true", "false"}:
             return bool(self.value.strip().lower() == "true")

@@ -5,6 +5,7 @@ that neither has are in `extensions.hermes`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,10 @@ from hermes_cli.messages import Role
 from hermes_cli.personas.formats import decorators
 from hermes_cli.personas.formats.import_result import Remarks
 from hermes_cli.personas.lorebook import Logic, Lorebook, LoreEntry, Position
-from hermes_cli.untrusted.value import Value
+from hermes_cli.untrusted.value import Policy, Value, ValuePath
 
-MAX_ENTRIES: Final = 10_000
+MAX_ENTRIES: Final = 4_000
+"""More entries than any published world has. A hostile file could make reading each of them slow."""
 MAX_NUMBER: Final = 10**9
 """Upper limit of orders, priorities, depths and message counts."""
 _DEFAULT_DEPTH: Final = 4
@@ -41,6 +43,8 @@ MATCH_FLAGS: Final = {
 _UNUSED: Final = ("vectorized", "triggers", "automation_id")
 """Keys of SillyTavern's entries for features that hermes does not support."""
 OWN: Final = "hermes"
+_UNFIT: Final = object()
+_CACHED_TYPES: Final = (bool, int)
 
 Table = dict[str, Any]
 _Fields = Mapping[str, tuple[str, Callable[[Value], Any]]]
@@ -94,6 +98,17 @@ EXTENSION_FIELDS: Final[_Fields] = {
     "group_override": ("group_override", Value.boolean),
     "group_scoring": ("use_group_scoring", Value.boolean),
 }
+_TABLE_FIELDS: Final[_Fields] = {**ENTRY_FIELDS, "case_sensitive": ("case_sensitive", Value.boolean_or_none)}
+_EXTENSION_FIELDS: Final[_Fields] = {
+    **EXTENSION_FIELDS,
+    "logic": ("selectiveLogic", lambda value: LOGICS[value.integer(0, len(LOGICS) - 1)]),
+    "role": ("role", lambda value: ROLES[value.integer(0, len(ROLES) - 1)]),
+    "groups": ("group", lambda value: _groups(value.text())),
+    "probability": ("probability", lambda value: value.number(0, 100, 100.0)),
+    "recursable": ("exclude_recursion", lambda value: not value.boolean()),
+    "recurses": ("prevent_recursion", lambda value: not value.boolean()),
+}
+"""These include fields whose values are different in a LoreEntry; `book_write.py` writes them one by one."""
 OWN_FIELDS: Final[_Fields] = {
     "after_answers": ("after_answers", _count),
     "greeting": ("greeting", _count_or_none),
@@ -130,23 +145,58 @@ def _remark_settings(book: Value, remarks: Remarks) -> None:
 
 def raw_entries(book: Value, source: Path) -> list[Table]:
     """Return the unparsed entries of a lorebook. Raises PersonaError if there are too many."""
-    entries = book.get("entries").tables()
-    if len(entries) > MAX_ENTRIES:
+    entries = book.get("entries")
+    check_count(entries.value, source)
+    return [entry.value for entry in entries.tables()]
+
+
+def check_count(entries: Any, source: Path) -> None:
+    """Raise PersonaError if there are too many entries."""
+    if isinstance(entries, list | dict) and len(entries) > MAX_ENTRIES:
         raise PersonaError(
             f"{source}: its lorebook has {len(entries):,} entries; the limit is {MAX_ENTRIES:,}",
             "split it into several world files",
         )
-    return [entry.value for entry in entries]
 
 
 def _read_fields(table: Value, fields: _Fields) -> Table:
-    return {attribute: read_value(table.get(key)) for attribute, (key, read_value) in fields.items()}
+    return {attribute: _field(table, key, read_value) for attribute, (key, read_value) in fields.items()}
+
+
+def _field(table: Value, key: str, read_value: Callable[[Value], Any]) -> Any:
+    """Return the value of a key. Most entries lack it or have the same value, so that those are cached."""
+    given = table.value.get(key)
+    if given is None or type(given) in _CACHED_TYPES:
+        value = _cached_field(read_value, given)
+        if value is not _UNFIT:
+            return value
+    return read_value(table.get(key))
+
+
+class _UnfitError(ValueError):
+    """A value that causes a remark."""
+
+
+class _NoRemarks(Policy):
+    converts = Remarks.converts
+
+    def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - the first is enough
+        raise _UnfitError
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _cached_field(read_value: Callable[[Value], Any], given: Any) -> Any:
+    """Return the value of a field, or _UNFIT if it causes a remark."""
+    try:
+        return read_value(Value(given, _NoRemarks(), is_optional=True))
+    except _UnfitError:
+        return _UNFIT
 
 
 def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
     table = Value(raw, remarks, ("entry",))
     extensions = table.get("extensions").table()
-    values = _read_fields(table, ENTRY_FIELDS) | _read_fields(extensions, EXTENSION_FIELDS)
+    values = _read_fields(table, _TABLE_FIELDS) | _read_fields(extensions, _EXTENSION_FIELDS)
     if values["priority"] is None:
         values["priority"] = values["order"]
     position, depth, is_placed = _position(table, extensions, remarks)
@@ -154,32 +204,25 @@ def _entry(raw: Table, remarks: Remarks) -> LoreEntry:
     values |= _conditions(extensions, remarks)
     keys, secondary = _keys(table, extensions)
     for key in _UNUSED:
-        if extensions.get(key).value:
+        if extensions.value.get(key):
             remarks.add(f"entries have '{key}', which hermes does not use")
-    probability = extensions.get("probability").number(0, 100, 100.0)
-    is_random = extensions.get("useProbability").boolean(default=True)
-    case_sensitive = table.get("case_sensitive").boolean_or_none()
-    if case_sensitive is None:
-        case_sensitive = extensions.get("case_sensitive").boolean_or_none()
-    entry = LoreEntry(
-        **values,
-        content=table.get("content").text(),
-        keys=keys,
-        name=table.get("name").line() or table.get("comment").line(),
-        secondary=secondary,
-        logic=LOGICS[extensions.get("selectiveLogic").integer(0, len(LOGICS) - 1)],
-        position=position,
-        depth=depth,
-        role=ROLES[extensions.get("role").integer(0, len(ROLES) - 1)],
-        case_sensitive=case_sensitive,
-        probability=probability if is_random else 100.0,
-        groups=_groups(extensions.get("group").text()),
-        matches=tuple(name for key, name in MATCH_FLAGS.items() if extensions.get(key).boolean()),
-        recursable=not extensions.get("exclude_recursion").boolean(),
-        recurses=not extensions.get("prevent_recursion").boolean(),
-    )
-    decorated = decorators.split(entry.content)
-    return decorators.apply(entry, decorated, remarks) if decorated.known or decorated.unknown else entry
+    if _field(extensions, "useProbability", Value.boolean_or_none) is False:
+        values["probability"] = 100.0
+    if values["case_sensitive"] is None:
+        values["case_sensitive"] = _field(extensions, "case_sensitive", Value.boolean_or_none)
+    decorated = decorators.split(table.get("content").text())
+    values |= {
+        "content": decorated.content,
+        "keys": keys,
+        "name": table.get("name").line() or table.get("comment").line(),
+        "secondary": secondary,
+        "position": position,
+        "depth": depth,
+        "matches": tuple(name for key, name in MATCH_FLAGS.items() if _field(extensions, key, Value.boolean)),
+    }
+    if decorated.known or decorated.unknown:
+        values |= decorators.changes(decorated, secondary, remarks)
+    return LoreEntry(**values)
 
 
 def _conditions(extensions: Value, remarks: Remarks) -> Table:
@@ -221,11 +264,11 @@ def _keys(table: Value, extensions: Value) -> tuple[tuple[str, ...], tuple[str, 
     are recognized by _SILLYTAVERN_KEYS.
     """
     keys = tuple(key for key in table.get("keys").texts() if key.strip())
-    if table.get("use_regex").boolean() and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
+    if _field(table, "use_regex", Value.boolean) and _SILLYTAVERN_KEYS.isdisjoint(extensions.value):
         flags = "i" if table.value.get("case_sensitive") is False else ""
         return tuple(key if is_pattern(key) else f"/{_escaped(key)}/{flags}" for key in keys), ()
     secondary = tuple(key for key in table.get("secondary_keys").texts() if key.strip())
-    return keys, secondary if table.get("selective").boolean() else ()
+    return keys, secondary if _field(table, "selective", Value.boolean) else ()
 
 
 def _escaped(pattern: str) -> str:
@@ -234,10 +277,18 @@ def _escaped(pattern: str) -> str:
     return hidden.replace("\0s", "\\/").replace("\0b", "\\\\")
 
 
+def _depth(value: Value) -> int:
+    return value.integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
+
+
+def _sillytavern_position(value: Value) -> int | None:
+    return value.integer_or_none(_BEFORE, _OUTLET)
+
+
 def _position(table: Value, extensions: Value, remarks: Remarks) -> tuple[Position, int, bool]:
     """Return the position, the depth, and whether hermes supports the position."""
-    depth = extensions.get("depth").integer(0, MAX_NUMBER, _DEFAULT_DEPTH)
-    position = extensions.get("position").integer_or_none(_BEFORE, _OUTLET)
+    depth = _field(extensions, "depth", _depth)
+    position = _field(extensions, "position", _sillytavern_position)
     if position is None:
         is_before = table.value.get("position") == "before_char"
         return (Position.BEFORE if is_before else Position.AFTER), depth, True

@@ -6,6 +6,7 @@ Unknown keys are preserved, even if the card is converted to another version.
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from hermes_cli.personas.persona import Note, Persona
 
 _START: Final = "<START>"
 _STEP: Final = 1 << 16
+_PIECES: Final = 500
 _V2_TEXTS: Final = (*V1_KEYS, "creator_notes", "system_prompt", "post_history_instructions", "creator")
 _FIRST_VERSION: Final = "1.0"
 _TEXT_KEYS: Final = {"name": "name", "nickname": "nickname", "creator_notes": "creator_notes", **TEXTS}
@@ -86,10 +88,15 @@ def text(document: Mapping[str, Any], source: Path, *, short: bool = False) -> b
     separators, indent = ((",", ":"), None) if short else (None, 2)
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     data = bytearray()
-    # Encoding in pieces saves memory: in a str with an emoji, every character takes four bytes.
-    for piece in encoder.iterencode(document):
-        for start in range(0, len(piece), _STEP):
-            data += piece[start : start + _STEP].encode()
+    pieces = encoder.iterencode(document)
+    # Encoding in parts saves memory: in a str with an emoji, every character takes four bytes.
+    while part := list(islice(pieces, _PIECES)):
+        if sum(map(len, part)) <= _STEP:
+            data += "".join(part).encode()
+            continue
+        for piece in part:
+            for start in range(0, len(piece), _STEP):
+                data += piece[start : start + _STEP].encode()
     if len(data) > card.LIMITS.size:
         raise PersonaError(
             f"{source}: the resulting card would be larger than {card.LIMITS.size >> 20} MiB",

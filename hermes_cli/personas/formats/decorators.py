@@ -3,13 +3,14 @@
 Source: the Character Card V3 specification, "Decorators". Unsupported decorators are left out with a remark.
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hermes_cli.messages import Role
 from hermes_cli.personas.formats.import_result import Remarks
-from hermes_cli.personas.lorebook import Logic, LoreEntry, Position
+from hermes_cli.personas.lorebook import Logic, Position
 
 MOST: Final = 25
 """The maximum number of decorators in an entry. Further ones are part of the content."""
@@ -21,6 +22,8 @@ ATTRIBUTES: Final = (
 """The attributes of a LoreEntry that decorators can set."""
 _MARK: Final = "@@"
 _FALLBACK: Final = "@@@"
+_LINES: Final = re.compile(rf"(?:{_MARK}[^\n]*+(?:\n[\r\n]*+)?){{1,{MOST}}}+")
+"""The decorators at the start of a content, with the empty lines after them."""
 _MAX_NUMBER: Final = 1_000
 """The maximum of the numbers in decorators, which are depths in messages."""
 _POSITIONS: Final = {
@@ -43,40 +46,35 @@ def split(content: str) -> Decorated:
     rest = content.lstrip("\r\n")
     if not rest.startswith(_MARK):
         return Decorated(content, {})
-    known, unknown, is_known, at, remaining = dict[str, str](), list[str](), False, 0, MOST
-    while rest.startswith(_MARK, at) and remaining:
-        remaining -= 1
-        end = rest.find("\n", at)
-        line, at = (rest[at:], len(rest)) if end < 0 else (rest[at:end], end)
-        while at < len(rest) and rest[at] in "\r\n":
-            at += 1
+    lines = _LINES.match(rest)
+    head = lines[0] if lines else ""
+    known, unknown, is_known = dict[str, str](), list[str](), False
+    for line in filter(None, head.split("\n")):
         is_fallback = line.startswith(_FALLBACK)
         if is_fallback and is_known:
             continue
-        name, _, value = line.removeprefix(_FALLBACK if is_fallback else _MARK).strip().partition(" ")
+        name, _, value = line[len(_FALLBACK) if is_fallback else len(_MARK) :].strip().partition(" ")
         is_known = name in _KNOWN and _KNOWN[name](value.strip()) is not None
         if not is_known:
             unknown.append(line)
         elif name not in known:  # of several, the first one is used
             known[name] = value.strip()
-    return Decorated(rest[at:], known, tuple(unknown))
+    return Decorated(rest[len(head) :], known, tuple(unknown))
 
 
-def apply(entry: LoreEntry, decorated: Decorated, remarks: Remarks) -> LoreEntry:
-    """Return an entry with its decorators applied."""
-    changes: dict[str, Any] = {"content": decorated.content}
-    for name, changes_of in _KNOWN.items():
-        if name in decorated.known:
-            changes |= changes_of(decorated.known[name]) or {}
-    if "secondary" in changes and (
-        entry.secondary or {"additional_keys", "exclude_keys"} <= decorated.known.keys()
-    ):
+def changes(decorated: Decorated, secondary: tuple[str, ...], remarks: Remarks) -> dict[str, Any]:
+    """Return the attributes of a LoreEntry that decorators set. `secondary` are its own secondary keys."""
+    result = dict[str, Any]()
+    for name in sorted(decorated.known, key=_ORDER.__getitem__):
+        result |= _KNOWN[name](decorated.known[name]) or {}
+    if "secondary" in result and (secondary or {"additional_keys", "exclude_keys"} <= decorated.known.keys()):
         remarks.add("an entry has several kinds of secondary keys; only those of its decorator are used")
     if decorated.known.get("position") in {"personality", "scenario"}:
         remarks.add("entries at the personality or the scenario are placed after the character's description")
-    for name in {line[:30].partition(" ")[0]: None for line in decorated.unknown}:
+    starts = dict.fromkeys(line[:30] for line in decorated.unknown)
+    for name in dict.fromkeys(start.partition(" ")[0] for start in starts):
         remarks.add(f"the decorator {name} is left out")
-    return replace(entry, **changes)
+    return result
 
 
 def _integer(make: Callable[[int], dict[str, Any]]) -> Callable[[str], dict[str, Any] | None]:
@@ -124,3 +122,4 @@ _KNOWN: Final[dict[str, Callable[[str], dict[str, Any] | None]]] = {
     "activate": _constant(enabled=True, constant=True),
 }
 """The supported decorators in the order of application. If two conflict, the later one wins, as specified."""
+_ORDER: Final = {name: number for number, name in enumerate(_KNOWN)}

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+MOST: Final = 100_000
 _EMOJI: Final = "#*0-9\u00a9\u00ae\u203c\u2049\u2100-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
 _JOINING: Final = "\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua800-\uabff"
 _VARIED: Final = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -33,7 +34,8 @@ _CHARACTER: Final = re.compile(
 def count(texts: Iterable[str]) -> tuple[int, int]:
     """Return how many characters are invisible, and how many change the writing direction.
 
-    Legitimate joiners and variation selectors are not counted.
+    Legitimate joiners and variation selectors are not counted. Counting stops at MOST characters, because a
+    hostile file can have a million.
     """
     unseen = direction = 0
     for text in texts:
@@ -42,4 +44,6 @@ def count(texts: Iterable[str]) -> tuple[int, int]:
         for match in _CHARACTER.finditer(text):
             unseen += match.lastgroup == "unseen"
             direction += match.lastgroup == "direction"
+            if unseen + direction >= MOST:
+                return unseen, direction
     return unseen, direction

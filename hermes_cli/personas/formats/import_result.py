@@ -1,8 +1,10 @@
 """The result of reading a file: a persona or a lorebook, and remarks for the user."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Final
 
+from hermes_cli.errors import PersonaError
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.persona import Persona
 from hermes_cli.untrusted.source import line_feeds
@@ -15,6 +17,8 @@ PARTS: Final = (REGEX, PRESET)
 _MAX_REMARKS: Final = 40
 """Further remarks are only counted, because a hostile file could cause one for each value."""
 _MAX_LENGTH: Final = 300
+MAX_REJECTED: Final = 25_000
+"""The limit of ignored values, because a hostile file can have 250,000, and each takes time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,11 @@ class Remarks(Policy):
 
     converts: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path = Path("the file")) -> None:
+        self._source = source
         self._counts: dict[str, int] = {}
         self._omitted = 0
+        self._rejected = 0
 
     def add(self, remark: str) -> None:
         """Add a remark."""
@@ -59,7 +65,13 @@ class Remarks(Policy):
             self._omitted += 1
 
     def reject(self, path: ValuePath, reason: str, hint: str = "") -> None:  # noqa: ARG002 - a remark has no hint
-        """Add a remark that a value is ignored."""
+        """Add a remark that a value is ignored. Raises PersonaError if there are too many such values."""
+        self._rejected += 1
+        if self._rejected > MAX_REJECTED:
+            raise PersonaError(
+                f"{self._source} has more than {MAX_REJECTED:,} values of the wrong type",
+                "it is damaged, or not a character card or world: get the original file",
+            )
         self.add(f"'{'.'.join(map(str, path))}' {reason}; ignored")
 
     def clean(self, path: ValuePath, text: str) -> str:  # noqa: ARG002 - the same remark for all paths

@@ -24,6 +24,15 @@ _KEYWORD_LENGTH: Final = 79
 _SIZE: Final = (400, 600)
 """The size in pixels of the image for a persona without one. Cards usually have this aspect ratio."""
 _GREY: Final = b"\x60"
+MAX_SIDE: Final = 4096
+MAX_PIXELS_SIZE: Final = 4 << 20
+"""The limit in bytes of the compressed pixels of a picture for a terminal."""
+_HEADER: Final = struct.Struct(">IIBBBBB")
+_DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""The bit depths of each color type: grey, RGB, palette, grey with alpha, RGB with alpha."""
+_PALETTE: Final = 3
+_TRANSPARENCY: Final = {0: 2, 2: 6, 3: 256}
+"""The maximum length of the chunk tRNS for each color type."""
 _HINT: Final = "some sites and programs remove or damage cards: get the original file"
 
 
@@ -78,10 +87,66 @@ def without_cards(data: bytes) -> bytes:
     return b"".join([SIGNATURE, *others])
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A PNG file that has no chunks but those with its pixels, and its width and height."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+def picture(data: bytes, source: Path) -> Picture | None:
+    """Return an image with nothing but its pixels, for a terminal; None if it is the plain grey one.
+
+    All chunks but IHDR, PLTE, tRNS, IDAT and IEND are left out. Raises PersonaError if the image is invalid,
+    or larger than MAX_SIDE or MAX_PIXELS_SIZE.
+    """
+    chunks, view = _chunks(data, source), memoryview(data)
+
+    def contents(kind: bytes) -> list[memoryview]:
+        return [view[item.start + _HEAD.size : item.end - _CRC.size] for item in chunks if item.type == kind]
+
+    others = [contents(kind) for kind in (b"IHDR", b"PLTE", b"tRNS")]
+    header, palette, transparency = (b"".join(parts[:1]) for parts in others)
+    pixels = contents(b"IDAT")
+    is_repeated = any(len(parts) > 1 for parts in others)
+    if is_repeated or not pixels or not _is_valid(header, palette, transparency):
+        raise PersonaError(f"{source}: its picture is damaged", _HINT)
+    width, height, *_ = _HEADER.unpack(header)
+    length = sum(map(len, pixels))
+    if max(width, height) > MAX_SIDE or length > MAX_PIXELS_SIZE:
+        size = f"{width:,} x {height:,} pixels in {length / 2**20:,.1f} MiB"
+        limit = f"the limit is {MAX_SIDE:,} x {MAX_SIDE:,} in {MAX_PIXELS_SIZE >> 20} MiB"
+        raise PersonaError(f"{source}: its picture is too large to be shown: {size}; {limit}")
+    kinds = {b"IHDR": header, b"PLTE": palette, b"tRNS": transparency, b"IDAT": b"".join(pixels)}
+    written = [_chunk(kind, content) for kind, content in kinds.items() if content]
+    result = b"".join([SIGNATURE, *written, _chunk(_END, b"")])
+    return None if (width, height) == _SIZE and result == blank() else Picture(result, width, height)
+
+
+def _is_valid(header: bytes, palette: bytes, transparency: bytes) -> bool:
+    """Return whether the header has valid values, and the palette and the transparency fit to them."""
+    if len(header) != _HEADER.size:
+        return False
+    width, height, depth, color, compression, filtering, interlace = _HEADER.unpack(header)
+    return bool(
+        width
+        and height
+        and depth in _DEPTHS.get(color, ())
+        and compression == filtering == 0
+        and interlace in {0, 1}
+        and (palette if color == _PALETTE else color in {2, 6} or not palette)
+        and len(palette) % 3 == 0
+        and len(palette) <= 3 << 8
+        and len(transparency) <= _TRANSPARENCY.get(color, 0)
+    )
+
+
 def blank() -> bytes:
     """Return a plain grey image."""
     width, height = _SIZE
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    head = _HEADER.pack(width, height, 8, 0, 0, 0, 0)
     pixels = zlib.compress((b"\0" + _GREY * width) * height, 9)
     return SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", pixels) + _chunk(_END, b"")
 

@@ -6,11 +6,12 @@ only if a file might be in that format.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import PersonaError
+from hermes_cli.personas import template
 from hermes_cli.personas.formats import (
     card,
     card_write,
@@ -36,9 +37,9 @@ MAX_BYTES: Final = 20 << 20
 _VERSIONS: Final = {"v1": 1, "v2": 2, "v3": 3}
 _V1_KEY: Final = "first_mes"
 _FORMATS: Final = (
-    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), SillyTavern's worlds, presets and regex "
-    "scripts, Modelfiles, "
-    "aichat's roles, llm's templates, text-generation-webui's characters, LM Studio's presets and .md files"
+    "the formats are character cards (PNG, WebP, JPEG, JSON, CHARX), worlds, SillyTavern's presets and regex "
+    "scripts, Modelfiles, aichat's roles, llm's templates, characters of text-generation-webui and Agnai, "
+    "LM Studio's presets and .md files"
 )
 
 
@@ -55,15 +56,22 @@ def read(data: bytes, source: Path) -> ImportResult:
 
     Raises PersonaError if the format is unknown or the file is invalid.
     """
-    remarks = Remarks()
+    remarks = Remarks(source)
     content = _content(data, source)
     if not content.kind:
         raise PersonaError(f"{source} is not in a format that hermes can read", _FORMATS)
     result = _persona_or_lorebook(content, data, source, remarks)
-    invisible, direction = hidden_characters.count(_texts(result))
+    texts = _texts(result)
+    invisible, direction = hidden_characters.count(texts)
     if invisible or direction:
-        remarks.add(f"its texts have {invisible:,} invisible and {direction:,} direction-changing characters")
-    if unknown := sorted(unknown_macros(_texts(result))):
+        least = "at least " if invisible + direction >= hidden_characters.MOST else ""
+        remarks.add(
+            f"its texts have {least}{invisible:,} invisible and {direction:,} direction-changing characters"
+        )
+    variables = (
+        template.variables(result) if isinstance(result, Persona) and template.is_template(result) else ()
+    )
+    if unknown := sorted(set(unknown_macros(texts)) - {name.lower() for name in variables}):
         names = ", ".join(f"{{{{{name}}}}}" for name in unknown)
         remarks.add(f"unknown macros are left in the texts: {names}")
     if isinstance(result, Lorebook):
@@ -95,6 +103,16 @@ def write(persona: Persona, kind: str, original: bytes | None) -> bytes:
     return check_size(data, MAX_BYTES, Source(f"{source}: as a {kind} it", PersonaError))
 
 
+def picture(data: bytes, kind: str, source: Path) -> png.Picture | None:
+    """Return the picture in a card for a terminal, or None if it has none, or one in another format than PNG.
+
+    Raises PersonaError if the picture is invalid or too large.
+    """
+    if kind == "charx":
+        data = charx.image_of(kind, data, charx.read(data, source))
+    return png.picture(data, source) if data.startswith(png.SIGNATURE) else None
+
+
 def _content(data: bytes, source: Path) -> _Content:
     """Recognize the format of a file. `kind` is empty if it is unknown. Raises PersonaError."""
     check_size(data, MAX_BYTES, Source(str(source), PersonaError))
@@ -118,13 +136,15 @@ def _content(data: bytes, source: Path) -> _Content:
 
 
 def _json_content(document: Any) -> _Content:
-    from hermes_cli.personas.formats import presets, sillytavern_presets
+    from hermes_cli.personas.formats import agnai, presets, sillytavern_presets
 
     if isinstance(document, list):
         is_scripts = bool(document) and all(map(regex_scripts.is_script, document))
         return _Content(REGEX if is_scripts else "", document)
     version = card.version(document)
-    if version > 1:
+    if agnai.is_character(document):  # checked first, because it has keys of a V1 card
+        kind = "agnai"
+    elif version > 1:
         kind = f"v{version}"
     elif version and _V1_KEY in document:  # checked first, because some files mix formats
         kind = "v1"
@@ -173,7 +193,7 @@ def _persona_or_lorebook(
     document = _card(content, data, source)
     if document is not None:
         return card.read(document, source, remarks)
-    from hermes_cli.personas.formats import aichat, modelfile, presets, sillytavern_presets
+    from hermes_cli.personas.formats import agnai, aichat, modelfile, presets, sillytavern_presets
 
     readers: dict[str, Callable[[Any, Path, Remarks], Persona]] = {
         "modelfile": modelfile.read,
@@ -181,6 +201,7 @@ def _persona_or_lorebook(
         "aichat": aichat.read,
         "llm": presets.read_llm,
         "webui": presets.read_webui,
+        "agnai": agnai.read,
         "lmstudio": presets.read_lmstudio,
         REGEX: regex_scripts.read_file,
         PRESET: sillytavern_presets.read,
@@ -244,6 +265,7 @@ def _texts(value: Any) -> list[str]:
             rest += item
         elif isinstance(item, RegexScript):
             rest += [MATCH.sub("", item.replace), item.trim]
-        elif hasattr(item, "__dataclass_fields__"):
-            rest += [getattr(item, field.name) for field in fields(item)]
+        elif names := getattr(item, "__dataclass_fields__", None):
+            # Most fields of an entry are numbers and empty; testing them here takes half the time.
+            rest += [value for name in names if (value := getattr(item, name)) and type(value) is not int]
     return texts

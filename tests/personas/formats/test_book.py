@@ -175,8 +175,8 @@ def test_entries_that_are_not_tables_are_left_out_with_a_remark() -> None:
 
 
 def test_a_book_with_too_many_entries_is_refused() -> None:
-    """A book of more than 10,000 entries is refused."""
-    assert "has 10,001 entries" in error_text(to_json(v2(character_book={"entries": [{}] * 10_001})))
+    """A book of more than 4,000 entries is refused."""
+    assert "has 4,001 entries" in error_text(to_json(v2(character_book={"entries": [{}] * 4_001})))
 
 
 def test_an_empty_book_gives_no_lorebook() -> None:
@@ -207,3 +207,29 @@ def test_the_settings_that_hermes_wrote_are_read_again() -> None:
     changed = registry.write(Persona("Ada", "", CARD, lorebook=replace(book, scan_depth=None)), "v2", data)
     assert "scan_depth" not in json.loads(changed)["data"]["character_book"]
     assert read_persona(changed).lorebook == replace(book, scan_depth=None)
+
+
+def test_a_book_with_too_many_wrong_values_is_refused() -> None:
+    """25,000 values of the wrong type are remarks, and one more makes the file an invalid one."""
+    entries: list[Any] = [{"enabled": []}] * 3_000 + [{"insertion_order": {}, "constant": []}] * 1_000
+    document = v2(character_book={"entries": [{**entry, "priority": []} for entry in entries]})
+    assert "'entry.priority' is a list, not a whole number; ignored (4,000 times)" in remarks(document)
+    names = ("enabled", "constant", "insertion_order", "priority", "name", "comment", "use_regex")
+    wrong: dict[str, Any] = {name: [] for name in names}
+    assert "has more than 25,000 values" in error_text(
+        to_json(v2(character_book={"entries": [wrong] * 4_000}))
+    )
+
+
+def test_equal_values_of_entries_are_read_alike_and_remarked_on_each_time() -> None:
+    """A value that another entry has, too, is read by its type, and its remark is counted."""
+    entries = [
+        {"priority": 10**12, "extensions": {"sticky": value, "scan_depth": value}} for value in (1, True, 1)
+    ]
+    document = v2(character_book={"entries": entries, "extensions": {}})
+    lorebook = read_persona(to_json(document)).lorebook
+    assert lorebook is not None
+    assert [(entry.sticky, entry.scan_depth) for entry in lorebook.entries] == [(1, 1), (0, None), (1, 1)]
+    found = remarks(document)
+    assert "'entry.priority' is out of the range -1,000,000,000 to 1,000,000,000; ignored (3 times)" in found
+    assert "'entry.extensions.sticky' is true or false, not a whole number; ignored" in found

@@ -52,3 +52,9 @@ def test_the_remark_counts_the_characters_in_all_texts() -> None:
     document = v2(name="A\u200b", alternate_greetings=["\u200bx"], character_book=book)
     assert "3 invisible and 1 direction-changing characters" in remarks(document)
     assert "invisible" not in remarks(v2())
+
+
+def test_counting_stops_at_a_limit() -> None:
+    """A file of invisible characters is not counted to its end, and the remark says so."""
+    assert hidden_characters.count(["\u200b" * 300_000, "\u202e"]) == (100_000, 0)
+    assert "at least 100,000 invisible" in remarks(v2(description="\u200b" * 300_000))

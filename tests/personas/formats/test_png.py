@@ -2,6 +2,7 @@
 
 import base64
 import json
+import struct
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -169,3 +170,60 @@ def test_writing_a_card_into_a_damaged_picture_is_refused() -> None:
     """Writing a card into a damaged picture is refused."""
     with pytest.raises(PersonaError, match="is cut short"):
         registry.write(Persona("Ada", "", CARD), "png", picture(card_chunk("chara", V2))[:-1])
+
+
+HEAD = struct.pack(">IIBBBBB", 3, 2, 8, 3, 0, 0, 0)  # 3 x 2 pixels of a palette, 8 bits each
+PIXELS = chunk(b"IDAT", zlib.compress(b"\0\0\1\2" * 2))
+PALETTE = chunk(b"PLTE", b"\0\0\0\x80\x80\x80\xff\xff\xff")
+
+
+def image(*parts: bytes, head: bytes = HEAD) -> bytes:
+    """Return a PNG of these chunks, between its header and its end."""
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(parts) + chunk(b"IEND", b"")
+
+
+def test_a_picture_for_the_terminal_has_only_its_pixels() -> None:
+    """Texts, unknown chunks and bytes after the end are left out, and the pixels stay."""
+    transparency = chunk(b"tRNS", b"\0")
+    theirs = (card_chunk("chara", V2), chunk(b"prVt", b"\x1b]0;x\x07"), chunk(b"iCCP", b"x\0\0"))
+    data = image(theirs[0], PALETTE, transparency, theirs[1], PIXELS, theirs[2]) + b"\x1b[2J"
+    assert png.picture(data, CARD) == png.Picture(image(PALETTE, transparency, PIXELS), 3, 2)
+
+
+def test_pixels_in_several_chunks_are_joined() -> None:
+    """The content of all IDAT chunks is one stream."""
+    stream = zlib.compress(b"\0\0\1\2" * 2)
+    data = image(PALETTE, chunk(b"IDAT", stream[:5]), chunk(b"IDAT", stream[5:]))
+    assert png.picture(data, CARD) == png.Picture(image(PALETTE, PIXELS), 3, 2)
+
+
+def test_the_plain_grey_picture_is_not_shown() -> None:
+    """The picture of an exported persona that had none is no picture."""
+    assert png.picture(png.blank(), CARD) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (image(PALETTE), "damaged"),
+        (image(PIXELS), "damaged"),
+        (image(PALETTE, PALETTE, PIXELS), "damaged"),
+        (image(chunk(b"PLTE", b"\0\0"), PIXELS), "damaged"),
+        (image(chunk(b"PLTE", b"\0" * 771), PIXELS), "damaged"),
+        (image(PALETTE, chunk(b"tRNS", b"\0" * 257), PIXELS), "damaged"),
+        (image(PALETTE, PIXELS, head=HEAD[:-1]), "damaged"),
+        (image(PALETTE, PIXELS, head=b"\0" * 4 + HEAD[4:]), "damaged"),
+        (image(PIXELS, head=struct.pack(">IIBBBBB", 3, 2, 3, 2, 0, 0, 0)), "damaged"),
+        (image(PIXELS, head=struct.pack(">IIBBBBB", 3, 2, 8, 2, 1, 0, 0)), "damaged"),
+        (image(PIXELS, head=struct.pack(">IIBBBBB", 3, 2, 8, 2, 0, 0, 2)), "damaged"),
+        (image(PIXELS, head=struct.pack(">IIBBBBB", 4097, 2, 8, 2, 0, 0, 0)), "4,097 x 2 pixels in 0.0 MiB"),
+        (image(PIXELS, head=struct.pack(">IIBBBBB", 2, 2**31 - 1, 8, 2, 0, 0, 0)), "too large"),
+        (image(PALETTE, chunk(b"IDAT", b"x" * (4 << 20)), chunk(b"IDAT", b"x")), "in 4.0 MiB"),
+        (image(PALETTE, PIXELS)[:-1], "cut short"),
+        (image(PALETTE, PIXELS[:-1] + b"\0"), "checksum"),
+    ],
+)
+def test_an_invalid_or_large_picture_is_not_shown(data: bytes, message: str) -> None:
+    """A damaged picture and one with many pixels or bytes are refused; its pixels are not decoded."""
+    with pytest.raises(PersonaError, match=message):
+        png.picture(data, CARD)

@@ -173,5 +173,5 @@ def test_what_an_import_loses_is_remarked_on(fields: dict[str, Any], remark: str
 
 
 def test_a_world_with_too_many_entries_is_refused() -> None:
-    """A world of more than 10,000 entries is refused."""
-    assert "has 10,001 entries" in error_text(to_json({"entries": [{}] * 10_001}))
+    """A world of more than 4,000 entries is refused."""
+    assert "has 4,001 entries" in error_text(to_json({"entries": [{}] * 4_001}))

@@ -1,0 +1,1 @@
+"""Persona files as other programs and people write them, with what an import must find and lose."""
