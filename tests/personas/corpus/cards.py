@@ -72,10 +72,29 @@ SILLYTAVERN = {
     "data": card()["data"] | {"extensions": {"talkativeness": "0.5", "fav": False, "world": ""}},
     "create_date": "2025-1-1 @10h 00m",
 }
+REGEX_SCRIPTS = {
+    "extensions": {
+        "regex_scripts": [
+            {"scriptName": "No stars", "findRegex": "/\\*/g", "replaceString": "", "placement": [2]},
+            {"scriptName": "Slash", "findRegex": "a", "replaceString": "b", "placement": [3]},
+        ]
+    }
+}
 NOT_UNDER_DATA = "its fields are not under 'data', as its spec requires"
 
 FILES = (
     File("v1.json", to_json(V1), "v1", "Ada"),
+    File(
+        "v2-regex-scripts.json",
+        to_json(card(**REGEX_SCRIPTS)),
+        "v2",
+        "Ada",
+        remarks=(
+            "2 regex scripts change the text of messages; regex_scripts = false in the config file, "
+            "or /regex off, turns them off",
+            "regex scripts for slash commands or reasoning only are kept but not used",
+        ),
+    ),
     File("v1-indented.json", to_json(V1, indent=4), "v1", "Ada"),
     File("v1-own-fields.json", to_json({**V1, **OWN_FIELDS}), "v1", "Ada"),
     File(
