@@ -90,8 +90,10 @@ FILES = (
         "v2",
         "Ada",
         remarks=(
-            "2 regex scripts change the text of messages; regex_scripts = false in the config file, "
-            "or /regex off, turns them off",
+            (
+                "2 regex scripts change the text of messages; regex_scripts = false in the config file, "
+                "or /regex off, turns them off"
+            ),
             "regex scripts for slash commands or reasoning only are kept but not used",
         ),
     ),
