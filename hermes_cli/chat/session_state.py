@@ -155,12 +155,10 @@ class SessionState:
         return path[-1]
 
     def _require_turn(self, turn: Node | None) -> None:
-        """Raise UsageError if there is no turn of the user to answer in the prompt."""
+        """Raise UsageError if the user's turn that an answer belongs to is hidden from the model."""
         while turn is not None and turn.is_hidden and turn.role is not Role.USER:  # an imported comment
             turn = self.tree.node(turn.parent or 0)
-        if turn is None or (turn.role is not Role.USER and not len(self.members) > 1):
-            raise UsageError("the turn that this answers was deleted", "/tree shows it on another branch")
-        if turn.is_hidden:
+        if turn is not None and turn.is_hidden:
             raise UsageError("the turn that this answers is hidden", f"/hide {turn.id} shows it to the model")
 
     def set_summaries(self, summaries: tuple[Summary, ...]) -> None:

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.members import Member, together
 from hermes_cli.chat.prompt_settings import Names, PromptSettings
@@ -12,7 +10,6 @@ from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
-from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
@@ -256,14 +253,17 @@ def test_a_member_joins_and_leaves() -> None:
     assert spoken(session)[-3] == "Carol: Flour."
 
 
-def test_an_answer_to_a_deleted_turn_is_regenerated_only_in_a_group() -> None:
-    """With one character, nothing is left to answer."""
-    engine = ScriptedEngine(["One.", "Two."], 4000)
+def test_a_second_answer_of_a_single_character_can_be_regenerated() -> None:
+    """As can the answer to a turn that was deleted: it follows the message before."""
+    engine = AskedEngine(["One.", "Two.", "Three.", "Four."], 4000)
     session = Session(engine, [member("Alice", "Hello.")], LayeredOptions())
     say(session, "Hi")
+    list(session.talk(0, Cancel()))
+    list(session.regenerate(Cancel()))
+    assert [node.text for node in session.tree.path] == ["Hello.", "Hi", "One.", "Three."]
     session.branch(session.tree.path[1].id, None)
-    with pytest.raises(UsageError, match="was deleted"):
-        session.regenerate(Cancel())
+    list(session.regenerate(Cancel()))
+    assert [node.text for node in session.tree.path] == ["Hello.", "One.", "Four."]
 
 
 def test_the_last_answer_can_be_replaced_and_keeps_its_speaker() -> None:

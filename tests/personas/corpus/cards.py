@@ -72,7 +72,7 @@ SILLYTAVERN = {
     "data": card()["data"] | {"extensions": {"talkativeness": "0.5", "fav": False, "world": ""}},
     "create_date": "2025-1-1 @10h 00m",
 }
-REGEX_SCRIPTS = {
+REGEX_SCRIPTS: dict[str, Any] = {
     "extensions": {
         "regex_scripts": [
             {"scriptName": "No stars", "findRegex": "/\\*/g", "replaceString": "", "placement": [2]},
