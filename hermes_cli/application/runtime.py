@@ -82,8 +82,9 @@ class Runtime:
     def listed_persona(self, name: str) -> "Persona | None":
         """Return the installed persona with that key or display name, or None. No file is opened."""
         found = [row.persona for row in self.personas() if row.persona]
-        by_key = [persona for persona in found if persona.key == name]
-        return next(iter([*by_key, *(persona for persona in found if persona.name == name)]), None)
+        by_key, folded = [persona for persona in found if persona.key == name], name.casefold()
+        alike = (persona for persona in found if folded in {persona.key.casefold(), persona.name.casefold()})
+        return next(iter([*by_key, *alike]), None)
 
     def personas(self) -> "list[Listing]":
         """Return all installed personas."""

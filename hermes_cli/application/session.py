@@ -90,7 +90,7 @@ def _check_templates(runtime: Runtime, flags: Flags, personas: Sequence[Persona]
     Raises UsageError if a variable has no value.
     """
     for persona in personas:
-        template.chat_values(persona, _assignments(flags))
+        template.chat_values(persona, _assignments_for(flags, persona, personas))
         if template.INPUT in template.variables(persona):
             runtime.terminal.notice(
                 f"{sanitize_line(persona.name)}: {{{{input}}}} has no value in a chat; "
@@ -107,9 +107,9 @@ def _change_personas(session: Session, members: Sequence[Member], earlier: Store
     changed = ["the system prompt"] if opening.system != before.system else []
     changed += ["the examples"] if opening.examples != before.examples else []
     names = " and ".join(sanitize_line(member.persona.name) for member in members)
-    verb = "replace" if len(members) > 1 else "replaces"
-    plays = "now play" if len(members) > 1 else "now plays"
-    replaced = f" {verb} {sanitize_line(earlier.persona)}" if earlier.persona else f" {plays}"
+    verb, plays = ("replace", "now play") if len(members) > 1 else ("replaces", "now plays")
+    old_names = " and ".join(map(sanitize_line, earlier.names))
+    replaced = f" {verb} {old_names}" if earlier.persona else f" {plays}"
     what = f"; {' and '.join(changed)} changed" if changed else ""
     return f"{names}{replaced} in this conversation{what}; its turns did not"
 
@@ -128,7 +128,15 @@ def open_members(
     seed = options.seed if options.seed is not None else secrets.randbits(SEED_BITS)
     shared = Macros("", "", seed, group=group)
     return [
-        open_member(runtime, flags, persona, shared, deadline, input_text=input_text) for persona in personas
+        open_member(
+            runtime,
+            replace(flags, variables=_assignments_for(flags, persona, personas)),
+            persona,
+            shared,
+            deadline,
+            input_text=input_text,
+        )
+        for persona in personas
     ]
 
 
@@ -201,6 +209,14 @@ def _lorebooks(runtime: Runtime, flags: Flags, persona: Persona) -> tuple[Lorebo
 def template_values(flags: Flags, persona: Persona, input_text: str) -> dict[str, str]:
     """Return the values of the variables of a persona. Raises UsageError as `template.values` does."""
     return template.values(persona, _assignments(flags), input_text)
+
+
+def _assignments_for(flags: Flags, persona: Persona, personas: Sequence[Persona]) -> list[str]:
+    """Return the assignments of --var for a persona: those that no other one of the group uses, too."""
+    assignments = _assignments(flags)
+    used = {text for other in personas for text in template.used_assignments(other, assignments)}
+    own = template.used_assignments(persona, assignments)
+    return [text for text in assignments if text in own or text not in used]
 
 
 def _assignments(flags: Flags) -> list[str]:
@@ -284,7 +300,10 @@ def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation |
 def earlier_personas(runtime: Runtime, earlier: StoredConversation) -> list[Persona | None]:
     """Return the personas of an earlier conversation. Print a notice for each that is gone; it is None."""
     saved = zip(earlier.persona_keys, earlier.persona_files, strict=True)
-    return [_earlier_persona(runtime, key, file) for key, file in saved]
+    found = [_earlier_persona(runtime, key, file) for key, file in saved]
+    if None in found and len(found) > 1:
+        runtime.terminal.notice("in a group, -p must name all characters; without -p, the others stay")
+    return found
 
 
 def _earlier_persona(runtime: Runtime, key: str, file: str) -> Persona | None:

@@ -54,6 +54,8 @@ def write(transcript: Transcript) -> str:
         "seed": record.setting.seed,
         "lore_off": list(record.setting.lore_off),
         "others": [members_json.to_json(member) for member in record.setting.others],
+        "character": record.setting.character,
+        "has_speakers": any(node.speaker for node in transcript.tree.nodes),
     }
     metadata = ({"system_prompt": prompt} if prompt else {}) | _note_json(record.setting)
     metadata |= {_VARIABLES: dict(record.setting.variables)} if record.setting.variables else {}
@@ -109,19 +111,21 @@ def _extra(stored: Node) -> dict[str, str]:
     return {_MODEL: stored.generation.model} if stored.generation.model else {}
 
 
-def _as_group(messages: list[Node], setting: SavedSettings, first: str) -> tuple[list[Node], SavedSettings]:
-    """Return the messages and the settings of a chat in which several characters answer.
+def _as_group(messages: list[Node], setting: SavedSettings) -> tuple[list[Node], SavedSettings]:
+    """Return the messages and the settings of a chat of SillyTavern in which several characters answer.
 
-    `first` is the name of the first character, if the file has it. Without data of hermes, a character's
-    persona is the one with its name. In a chat with one character, remove the names.
+    A character's persona is the one with its name. In a chat with one character, remove the names.
     """
     answers = [node.speaker for node in messages if node.role is Role.ASSISTANT]
-    names = list(dict.fromkeys(filter(None, (first if setting.others else "", *answers))))
-    if len(names) < 2 and not setting.others:  # noqa: PLR2004 - two characters
-        return [replace(node, speaker="") for node in messages], setting
-    known = {member.name for member in setting.others}
-    new = [SavedMember(name.rpartition("/")[2], name) for name in names[1:] if name not in known]
-    return messages, replace(setting, character=names[0], others=(*setting.others, *new))
+    names = list(dict.fromkeys(filter(None, answers)))
+    if len(names) < 2:  # noqa: PLR2004 - two characters
+        return _without_speakers(messages), setting
+    others = tuple(SavedMember(name.rpartition("/")[2], name) for name in names[1:])
+    return messages, replace(setting, character=names[0], others=others)
+
+
+def _without_speakers(messages: list[Node]) -> list[Node]:
+    return [replace(node, speaker="") for node in messages]
 
 
 def read(text: str) -> list[Transcript]:
@@ -152,7 +156,10 @@ def read(text: str) -> list[Transcript]:
     remarks += [f"messages hidden from the model: {hidden:,}; /tree shows them"] if hidden else []
     opening, hermes_data = _opening(header)
     setting = _setting(header.get("chat_metadata"), hermes_data, user, remarks)
-    messages, setting = _as_group(messages, setting, members_json.name(header.get("character_name")))
+    if hermes_data.value is None:
+        messages, setting = _as_group(messages, setting)
+    elif not hermes_data.get("has_speakers").boolean():
+        messages = _without_speakers(messages)
     return [
         transcript(
             messages,
@@ -179,7 +186,10 @@ def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str])
     own_name = " ".join(hermes_data.get("user").text().split())
     others = tuple(map(members_json.from_json, hermes_data.get("others").items()))
     seed, variables = hermes_data.get("seed").integer_or_none(), _variables(metadata.get(_VARIABLES))
-    setting = SavedSettings(own_name or user, seed, lore_off=off, variables=variables, others=others)
+    setting = SavedSettings(
+        own_name or user, seed, lore_off=off, variables=variables, others=others,
+        character=members_json.name(hermes_data.get("character")),
+    )  # fmt: skip
     prompt = metadata.get("note_prompt")
     if not isinstance(prompt.value, str) or not prompt.value.strip():
         return setting

@@ -29,6 +29,8 @@ class AnswerPrinter:
     def __init__(self, *, interactive: bool) -> None:
         self.interactive = interactive
         self.has_text = False
+        self._speaker = ""
+        """In a group, the name of the character who answers."""
         self._cancel: Cancel | None = None
         self._is_printing = False
         self._presses = 0
@@ -60,13 +62,14 @@ class AnswerPrinter:
         output: _AnswerOutput | None = None
         try:
             with waiting(state.terminal, self._status(state)) as stop_waiting:
+                chunks = start(cancel)
+                self._speaker = state.session.speaking
 
                 def begin() -> Renderer:
                     stop_waiting()
                     _print_remarks(state)
-                    return self._begin_turn(state, state.session.speaking)
+                    return self._begin_turn(state, self._speaker)
 
-                chunks = start(cancel)
                 output = _AnswerOutput(state, begin, prefix)
                 for chunk in chunks:
                     self._progress = chunk.progress
@@ -79,6 +82,8 @@ class AnswerPrinter:
             renderer = output.end() if output and self.has_text else None
             if renderer is not None:
                 self._end_turn(state, renderer)
+            elif self.has_text:
+                state.notice("(a regex script hides this answer)")
         _print_remarks(state)
         if state.session.last is not None:
             self._print_ending(state, state.session.last)
@@ -103,12 +108,12 @@ class AnswerPrinter:
         _print_remarks(state)
         return text
 
-    def greet(self, state: ReplState) -> None:
-        """Print the greetings of the characters, if they have any, as turns."""
+    def greet(self, state: ReplState, first: int = 0) -> None:
+        """Print the greetings of the characters, if they have any, from the message at index `first` on."""
         path = state.session.tree.path
-        for index, node in enumerate(path):
-            self._print_turn(state, _displayed(state, index), node.speaker)
-        others = len(state.session.tree.swipes()) - 1 if path else 0
+        for index in range(first, len(path)):
+            self._print_turn(state, _displayed(state, index), path[index].speaker)
+        others = len(state.session.tree.swipes()) - 1 if path[first:] else 0
         if others and self.interactive:
             state.notice(f"({pluralize(others, 'other greeting')}: /swipe, or Alt-Right)")
 
@@ -174,6 +179,8 @@ class AnswerPrinter:
         """Print why an answer ended, if it did not end normally, and its statistics, if they are on."""
         if completion.finish_reason is FinishReason.CANCELLED:
             effect = "the text so far is kept" if self.has_text else "the conversation is unchanged"
+            if self._speaker and not self.has_text:
+                effect = f"{sanitize_line(self._speaker)} has said nothing"
             shows_time = state.statistics and not completion.usage.completion_tokens
             state.notice(f"({statistics(completion) if shows_time else 'stopped'}; {effect})")
             if shows_time:

@@ -139,9 +139,9 @@ class ReplState:
         """The persona of the first character, whose options apply."""
         return self.session.members[0].persona
 
-    def greet(self) -> None:
-        """Print the persona's greeting, if it has one."""
-        self.printer.greet(self)
+    def greet(self, first: int = 0) -> None:
+        """Print the greetings of the characters, if they have any, from the message at index `first` on."""
+        self.printer.greet(self, first)
 
     def answer(self, start: StartAnswer, prefix: str = "") -> None:
         """Print an answer while it is generated, after the text `prefix`, and those of other characters."""

@@ -58,15 +58,16 @@ def _facts(state: ReplState, index: int) -> str:
 def _member(state: ReplState, name: str) -> int:
     """Return the index of the character with this name, or with a name that contains it."""
     names = [member.name for member in state.session.members]
-    exact = [index for index, known in enumerate(names) if known.casefold() == name.casefold()]
-    found = exact or [index for index, known in enumerate(names) if mentioned(name, [known])]
+    folded = name.casefold()
+    exact = [index for index, known in enumerate(names) if known.casefold() == folded]
+    begun = [index for index, known in enumerate(names) if known.casefold().startswith(folded)]
+    found = exact or begun or mentioned(name, names)
     if len(found) == 1:
         return found[0]
-    known = ", ".join(sanitize_line(known) for known in names)
-    problem = f"'{name}' is several characters" if found else f"there is no character '{name}' here"
-    raise UsageError(
-        f"{problem}: {known}", "/group add NAME adds one" if not found else "write the whole name"
-    )
+    listed = ", ".join(sanitize_line(names[index]) for index in found or range(len(names)))
+    if found:
+        raise UsageError(f"'{name}' can be several characters: {listed}", "write the whole name")
+    raise UsageError(f"there is no character '{name}' here: {listed}", "/group add NAME adds one")
 
 
 def _add(state: ReplState, name: str) -> None:
@@ -74,8 +75,10 @@ def _add(state: ReplState, name: str) -> None:
     if persona.called in [member.name for member in session.members]:
         raise UsageError(f"{sanitize_line(persona.called)} is already here", "a group needs different names")
     new, _ = state.host.open_member(persona)
+    shown = len(session.tree.path)
     session.add_member(together([*session.members, new]))
     state.notice(f"{sanitize_line(new.name)} takes part now.")
+    state.greet(shown)
 
 
 def _remove(state: ReplState, index: int) -> None:

@@ -1,9 +1,10 @@
 """`/lore`: shows the active lore entries, adds an entry, or switches one off and on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.chat.lore_scan import ALWAYS
+from hermes_cli.chat.members import Member
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
 from hermes_cli.options import closest
@@ -74,9 +75,17 @@ def choices(state: ReplState) -> Mapping[str, str]:
 
 
 def _entries(state: ReplState) -> dict[str, LoreEntry]:
-    """Return the entries of the lorebooks by label."""
-    books = state.session.prompt_settings.books
-    return dict(zip(labels(books), (entry for book in books for entry in book.entries), strict=True))
+    """Return the entries of the lorebooks of all characters by label."""
+    entries = dict[str, LoreEntry]()
+    for member in state.session.members:
+        entries = dict(_entries_of(member)) | entries
+    return entries
+
+
+def _entries_of(member: Member) -> Iterator[tuple[str, LoreEntry]]:
+    """Yield the entries of the lorebooks of a character, each with its label."""
+    books = member.prompt_settings.books
+    yield from zip(labels(books), (entry for book in books for entry in book.entries), strict=True)
 
 
 def _switch(state: ReplState, name: str, *, is_on: bool) -> None:
@@ -133,29 +142,39 @@ def _excerpt(entry: LoreEntry | None) -> str:
 
 def _show(state: ReplState) -> None:
     session = state.session
-    state.print_next_speaker()
-    count = sum(len(book.entries) for book in session.prompt_settings.books)
-    if not count:
+    if not _entries(state):
         state.notice("There is no lore; /lore add KEYS: TEXT adds an entry.")
         return
-    prompt = session.assembled()
+    for speaker, member in enumerate(session.members):
+        if member.prompt_settings.books:
+            if len(session.members) > 1:
+                state.notice(f"{sanitize_line(member.name)}:")
+            _show_member(state, speaker)
+    for key, why in session.prompts.lore_problems().items():
+        state.notice(f"Ignored key {sanitize_line(key)}: {why}")
+
+
+def _show_member(state: ReplState, speaker: int) -> None:
+    """Show the lore in the prompt of a character."""
+    session, member = state.session, state.session.members[speaker]
+    settings = member.prompt_settings
+    count = sum(len(book.entries) for book in settings.books)
     turns = session.turns
+    prompt = session.prompts.assembled(turns, speaker)
     numbers = [sum(m.role is Role.USER for m in turns[: active.since + 1]) for active in prompt.active]
     since = [f"since your turn {number}" for number in numbers]
-    names = list(_entries(state))
+    names = [label for label, _ in _entries_of(member)]
     rows = _rows(names, prompt.always, ["in every prompt"] * len(prompt.always))
     rows += _rows(names, prompt.active, since)
     rows += _rows(names, prompt.without_room, ["left out: it does not fit"] * len(prompt.without_room))
-    rows += [(title, "", "switched off", "") for title in sorted(session.prompt_settings.lore_off)]
+    rows += [(title, "", "switched off", "") for title in sorted(settings.lore_off)]
     state.show_rows(rows)
-    active, books = len(prompt.always) + len(prompt.active), len(session.prompt_settings.books)
+    active, books = len(prompt.always) + len(prompt.active), len(settings.books)
     cost = sum(active.tokens for active in (*prompt.always, *prompt.active))
     state.notice(
         f"{active} of {pluralize(count, 'entry', 'entries')} in {pluralize(books, 'book')}: "
         f"{pluralize(cost, 'token')}."
     )
-    for key, why in session.prompts.lore_problems().items():
-        state.notice(f"Ignored key {sanitize_line(key)}: {why}")
 
 
 def _rows(

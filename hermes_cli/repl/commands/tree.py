@@ -132,7 +132,7 @@ def fork(state: ReplState, argument: str) -> None:
 def tree(state: ReplState, _argument: str) -> None:
     """Show every message of this conversation, each in one row, and the current position (`/tree`)."""
     tree, terminal = state.session.tree, state.terminal
-    if not any(node.role is Role.USER for node in tree.nodes):
+    if not tree.nodes:
         raise UsageError("there are no messages yet", "send a message first")
     width = terminal.size()[0] if terminal.stderr_is_tty else None
     terminal.plain("\n".join(drawn(tree, width)))

@@ -56,7 +56,7 @@ def test_group_lists_adds_and_removes(cast: Env, tmp_path: Path) -> None:
     result = chat(cast, tmp_path, *lines)
     assert re.search(r"^  \* Alice +alice, 0 lore entries$", result.stderr, re.MULTILINE)
     assert re.search(r"^    Bob +bob, 1 lore entry$", result.stderr, re.MULTILINE)
-    assert "For Alice, who speaks next:\nThere is no lore" in result.stderr
+    assert re.search(r"^Bob:\n0 of 1 entry in 1 book: 0 tokens\.$", result.stderr, re.MULTILINE)
     assert "Carol takes part now." in result.stderr
     assert "Alice has left; what it said stays." in result.stderr
     assert re.search(r"^  \* Bob +bob, 1 lore entry$", result.stderr, re.MULTILINE)  # Carol has just greeted
@@ -156,3 +156,69 @@ def test_a_group_chat_of_sillytavern_is_imported(cast: Env, tmp_path: Path) -> N
     assert "<|im_start|>assistant\nBob: No.<|im_end|>" in result.stderr
     assert "<|im_start|>user\nWinry: Bob, the oven?<|im_end|>" in result.stderr
     assert result.stdout.splitlines()[-1] == b"Bob: A0"
+
+
+def test_an_answer_that_scripts_hold_back_has_the_right_name(cast: Env, tmp_path: Path) -> None:
+    """The name is that of the speaker, also if the text is printed after the answer has ended."""
+    with (Paths.from_environment(cast).personas / "alice.toml").open("a") as file:
+        file.write("[[regex]]\nfind = '/A(\\d)/'\nreplace = 'B$1'\n")
+    result = chat(cast, tmp_path, "Alice, hi", "Bob and Alice?")
+    assert result.stdout.decode().splitlines()[2:] == ["Alice: B0", "Bob: A1", "Alice: B2"]
+
+
+def test_the_greeting_of_a_new_character_is_printed(cast: Env, tmp_path: Path) -> None:
+    """It is a part of the conversation if the user has not said anything yet."""
+    result = chat(cast, tmp_path, "/group add carol", "hi", "/group remove carol", "/group add carol")
+    assert result.stdout.decode().splitlines() == [
+        "Alice: I am Alice.", "Bob: I am Bob.", "Carol: I am Carol.", "Alice: A0",
+    ]  # fmt: skip
+
+
+def test_lore_of_each_character_is_shown_and_switched_off(cast: Env, tmp_path: Path) -> None:
+    """Whoever speaks next."""
+    result = chat(cast, tmp_path, "Bob, the oven?", "/lore", "/lore off oven", "Bob, the oven?", "/lore")
+    assert re.search(r"^Bob:\n +oven +by oven +since your turn 1", result.stderr, re.MULTILINE)
+    assert "The entry oven is off in this conversation" in result.stderr
+    assert re.search(r"^ +oven +switched off", result.stderr, re.MULTILINE)
+
+
+def test_a_variable_of_one_character_is_set(cast: Env, tmp_path: Path) -> None:
+    """It is an error only if no character has it."""
+    (Paths.from_environment(cast).personas / "dora.toml").write_text('system = "Be {{mood}}."\n')
+    flags = ("-p", "dora", "-p", "bob", "--var")
+    result = chat(cast, tmp_path, "/show prompt", flags=(*flags, "mood=happy"))
+    assert "Be happy." in result.stderr
+    wrong = chat(cast, tmp_path, flags=(*flags, "mood=happy", "--var", "size=1"))
+    assert (wrong.code, "has no {{size}}" in wrong.stderr) == (2, True)
+
+
+def test_an_export_after_a_character_has_left_is_read_back(cast: Env, tmp_path: Path) -> None:
+    """The characters are those of the export, and the speakers are kept."""
+    file = tmp_path / "left.jsonl"
+    chat(cast, tmp_path, "hi", "/group remove alice", f"/export sillytavern {file}")
+    home = {**cast, "OPENHERMES_HOME": str(tmp_path / "other")}
+    personas = Paths.from_environment(home).personas
+    personas.parent.mkdir(parents=True)
+    personas.symlink_to(Paths.from_environment(cast).personas)
+    hermes("sessions", "import", str(file), env=home)
+    again = chat(home, tmp_path, "/group", "/tree", flags=("-c",))
+    assert re.search(
+        r"^  \* Bob +bob, 1 lore entry\n\*    1 Alice: I am Alice\.$", again.stderr, re.MULTILINE
+    )
+
+
+def test_the_beginning_of_a_name_is_enough_for_a_command(cast: Env, tmp_path: Path) -> None:
+    """If several begin with it, they are listed."""
+    (Paths.from_environment(cast).personas / "al.toml").write_text('name = "Al"\ncharacter = "Al."\n')
+    result = chat(
+        cast, tmp_path, "/talk b", "/talk a", "/talk al", flags=("-p", "alice", "-p", "bob", "-p", "al")
+    )
+    assert result.stdout.decode().splitlines()[2:] == ["Bob: A0", "Al: A1"]
+    assert "'a' can be several characters: Alice, Al\n" in result.stderr
+
+
+def test_sessions_show_has_the_names_of_the_speakers(cast: Env, tmp_path: Path) -> None:
+    """Instead of the roles."""
+    chat(cast, tmp_path, "Bob and Alice?")
+    shown = hermes("sessions", "show", "1", env=cast)
+    assert b"[Bob]\nA0\n\n[Alice]\nA1\n" in shown.stdout
