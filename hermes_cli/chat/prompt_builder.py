@@ -238,8 +238,11 @@ class PromptBuilder:
         target = limit - self._window // SLACK_SHARE
         while self._total(step) > target and step.example < len(self._example_starts) - 1:
             step = replace(step, example=step.example + 1)
-        for start in _exchange_starts(self._turns[: step.length]):
-            if start > step.first and self._total(step) > target:
+        turns = self._turns[: step.length]
+        last_user = max((index for index, m in enumerate(turns) if m.role is Role.USER), default=-1)
+        for start in _exchange_starts(turns):
+            drops_last_user = step.first <= last_user < start
+            if start > step.first and self._total(step) > (limit if drops_last_user else target):
                 step = self._add_lore(replace(step, first=start), fires)
         if self._total(step) > limit:
             step = replace(step, notes=False)
@@ -311,7 +314,9 @@ class PromptBuilder:
             active.tokens for active in self._constant_entries if active.entry.position is not Position.DEPTH
         )
         examples = len(self._example_starts) - 1
-        exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
+        exchanges = [
+            start for start in _exchange_starts(turns[: _end(turns)]) if start >= self._steps[0].first
+        ]
         pieces = {
             PartKind.ALWAYS: (
                 len(self._constant_entries),
@@ -350,5 +355,12 @@ def _end(turns: Sequence[Message]) -> int:
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
-    """Return the index at which each exchange begins: a user's turn, or the very first message."""
-    return [index for index, m in enumerate(messages) if m.role is Role.USER or not index]
+    """Return the index at which each exchange begins.
+
+    That is a user's turn, the very first message, or an answer to the answer of another character.
+    """
+    return [
+        index
+        for index, m in enumerate(messages)
+        if not index or m.role is Role.USER or m.role is messages[index - 1].role is Role.ASSISTANT
+    ]
