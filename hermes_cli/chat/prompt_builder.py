@@ -87,6 +87,7 @@ class PromptBuilder:
         self._empty_tokens = engine.count_tokens([_EMPTY_TURN])
         self._window = engine.context_size  # read after counting, which loads the model
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
+        self._name_tokens = self._count_name(prompt_settings)
         self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
         self._summary = summary
         self.deadline = deadline or Deadline()
@@ -111,6 +112,14 @@ class PromptBuilder:
         self._turns: list[Message] = []
         self._turn_ends = [0]
         self._steps = [_Step(first=summary.covers if summary else 0)]
+
+    def _count_name(self, settings: PromptSettings) -> int:
+        """Return the number of tokens of the name that an answer begins with, if it does."""
+        macros = settings.macros
+        if not settings.names.apply_to(2 if macros.group else 1):
+            return 0
+        beginning = Message(Role.ASSISTANT, "", speaker=macros.char, is_named=True)
+        return self._engine.count_tokens([_EMPTY_TURN, beginning]) - self._empty_tokens
 
     def cost(self, message: Message) -> int:
         """Return the number of tokens of a turn, including its control tokens and role."""
@@ -232,7 +241,7 @@ class PromptBuilder:
 
         `unfinished_tokens` is the number of tokens of the answer to be continued.
         """
-        limit = self._window - self._answer_room - unfinished_tokens
+        limit = self._window - self._answer_room - self._name_tokens - unfinished_tokens
         if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
         target = limit - self._window // SLACK_SHARE
@@ -315,7 +324,7 @@ class PromptBuilder:
         )
         examples = len(self._example_starts) - 1
         exchanges = [
-            start for start in _exchange_starts(turns[: _end(turns)]) if start >= self._steps[0].first
+            start for start in _exchange_starts(turns[: _end(turns) or 1]) if start >= self._steps[0].first
         ]
         pieces = {
             PartKind.ALWAYS: (

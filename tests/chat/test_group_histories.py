@@ -124,6 +124,9 @@ class GroupHistory:
         visible = tree.path[number % len(tree.path)] if tree.path else None
         node = visible.id if visible else 1
 
+        def hide() -> None:
+            session.hide(node)
+
         def join() -> None:
             missing = [name for name in NAMES if name not in self.names]
             if missing:
@@ -147,7 +150,7 @@ class GroupHistory:
             "undo": lambda: session.undo(1 + number % 2),
             "left": lambda: session.swipe(number % len(tree.swipes())),
             "goto": lambda: session.goto(1 + number % len(tree)),
-            "hide": lambda: session.hide(node) and None,
+            "hide": hide,
             "delete": lambda: session.branch(node, None),
             "rewrite": lambda: session.branch(node, f"Rewritten {self.number}."),
             "fork": lambda: session.fork(f"copy {self.number}"),

@@ -379,3 +379,16 @@ def test_a_character_who_answers_again_evaluates_only_new_tokens() -> None:
             assert usage.cached_tokens >= before  # the earlier prompt, which ends with "Alice:"
         before = usage.prompt_tokens
     assert sum(message.text == "It is Bertha." for message in engine.asked[-1]) == 1
+
+
+def test_the_name_of_the_speaker_takes_no_room_of_the_answer() -> None:
+    """Every answer in a full context can have `max_tokens`."""
+    engine = AskedEngine(["x" * 60] * 40, 700)
+    names = ("Alice", "Bob the very grumpy sailor")
+    members = together([member(name, overflow=Overflow.DROP) for name in names])
+    session = Session(engine, members, LayeredOptions(GenerationOptions(max_tokens=60)))
+    for number in range(40):
+        list(session.send("?" * (number * 7 % 50), Cancel()))
+        assert session.last is not None
+        assert session.last.usage.completion_tokens == 60
+    assert len(engine.asked[-1]) < 20
