@@ -37,11 +37,11 @@ def _hints(
     prompt: Prompt, shortest: Prompt, turns: Sequence[Message], engine: Engine, files: Sequence[str]
 ) -> Iterator[str]:
     """Yield the hints. `shortest` is the prompt without the examples and the turns that can be dropped."""
-    last_user = max(index for index, message in enumerate(turns) if message.role is Role.USER)
-    last_tokens = sum(_text_tokens(engine, message) for message in turns[last_user:])
-    if shortest.tokens - last_tokens < shortest.window:
+    users = [index for index, message in enumerate(turns) if message.role is Role.USER]
+    last_tokens = sum(_text_tokens(engine, message) for message in turns[users[-1] :]) if users else 0
+    if users and shortest.tokens - last_tokens < shortest.window:
         yield f"send less of {' and '.join(files)}" if files else "shorten the message"
-    else:
+    elif shortest.tokens >= shortest.window:
         yield "shorten the system prompt or the persona"
     if shortest.tokens < shortest.window:
         yield "drop old turns with --on-overflow drop"

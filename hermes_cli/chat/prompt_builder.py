@@ -87,6 +87,7 @@ class PromptBuilder:
         self._empty_tokens = engine.count_tokens([_EMPTY_TURN])
         self._window = engine.context_size  # read after counting, which loads the model
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
+        self._name_tokens = self._count_name(prompt_settings)
         self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
         self._summary = summary
         self.deadline = deadline or Deadline()
@@ -111,6 +112,14 @@ class PromptBuilder:
         self._turns: list[Message] = []
         self._turn_ends = [0]
         self._steps = [_Step(first=summary.covers if summary else 0)]
+
+    def _count_name(self, settings: PromptSettings) -> int:
+        """Return the number of tokens of the name that an answer begins with, if it does."""
+        macros = settings.macros
+        if not settings.names.apply_to(2 if macros.group else 1):
+            return 0
+        beginning = Message(Role.ASSISTANT, "", speaker=macros.char, is_named=True)
+        return self._engine.count_tokens([_EMPTY_TURN, beginning]) - self._empty_tokens
 
     def cost(self, message: Message) -> int:
         """Return the number of tokens of a turn, including its control tokens and role."""
@@ -232,14 +241,17 @@ class PromptBuilder:
 
         `unfinished_tokens` is the number of tokens of the answer to be continued.
         """
-        limit = self._window - self._answer_room - unfinished_tokens
+        limit = self._window - self._answer_room - self._name_tokens - unfinished_tokens
         if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
         target = limit - self._window // SLACK_SHARE
         while self._total(step) > target and step.example < len(self._example_starts) - 1:
             step = replace(step, example=step.example + 1)
-        for start in _exchange_starts(self._turns[: step.length]):
-            if start > step.first and self._total(step) > target:
+        turns = self._turns[: step.length]
+        last_user = max((index for index, m in enumerate(turns) if m.role is Role.USER), default=-1)
+        for start in _exchange_starts(turns):
+            drops_last_user = step.first <= last_user < start
+            if start > step.first and self._total(step) > (limit if drops_last_user else target):
                 step = self._add_lore(replace(step, first=start), fires)
         if self._total(step) > limit:
             step = replace(step, notes=False)
@@ -311,7 +323,9 @@ class PromptBuilder:
             active.tokens for active in self._constant_entries if active.entry.position is not Position.DEPTH
         )
         examples = len(self._example_starts) - 1
-        exchanges = [start for start in _exchange_starts(turns) if start >= self._steps[0].first]
+        exchanges = [
+            start for start in _exchange_starts(turns[: _end(turns) or 1]) if start >= self._steps[0].first
+        ]
         pieces = {
             PartKind.ALWAYS: (
                 len(self._constant_entries),
@@ -350,5 +364,12 @@ def _end(turns: Sequence[Message]) -> int:
 
 
 def _exchange_starts(messages: Sequence[Message]) -> list[int]:
-    """Return the index at which each exchange begins: a user's turn, or the very first message."""
-    return [index for index, m in enumerate(messages) if m.role is Role.USER or not index]
+    """Return the index at which each exchange begins.
+
+    That is a user's turn, the very first message, or an answer to the answer of another character.
+    """
+    return [
+        index
+        for index, m in enumerate(messages)
+        if not index or m.role is Role.USER or m.role is messages[index - 1].role is Role.ASSISTANT
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hermes_cli.chat.members import Member
+from hermes_cli.chat.members import Member, together
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas.macros import USER_TEXT, MacroState
@@ -45,16 +45,16 @@ def from_saved(
     first, *others = members
     state = first.prompt_settings.macros.state
     state = replace(state, variables={**state.variables, **dict(saved.variables)})
-    restored = [_with_file(_restored(saved, state, first, opening), stored.persona, saved.persona_file)]
+    result = [_with_file(restored(saved, state, first, opening), stored.persona, saved.persona_file)]
     for index, other in enumerate(saved.others):
         examples = tuple(Message(Role(role), text) for role, text in other.examples)
         member = others[index] if index < len(others) else _without_persona(other, first)
         greetings = member.opening.greetings
         its_opening = Opening(other.system, examples, greetings, character_at=other.character_at)
-        member = _restored(saved, state, member, its_opening)
-        restored.append(_with_file(member, other.persona, other.persona_file))
+        member = restored(saved, state, member, its_opening)
+        result.append(_with_file(member, other.persona, other.persona_file))
     new = others[len(saved.others) :]
-    return (*restored, *(_restored(saved, state, member, member.opening) for member in new))
+    return tuple(together([*result, *(restored(saved, state, member, member.opening) for member in new)]))
 
 
 def _without_persona(saved: SavedMember, first: Member) -> Member:
@@ -70,8 +70,8 @@ def _with_file(member: Member, key: str, file: str) -> Member:
     return member if member.persona.key == key and member.file else replace(member, file=file)
 
 
-def _restored(saved: SavedSettings, state: MacroState, member: Member, opening: Opening) -> Member:
-    """Return the member with the stored settings and the stored opening."""
+def restored(saved: SavedSettings, state: MacroState, member: Member, opening: Opening) -> Member:
+    """Return the member with the settings of the conversation, and with this opening."""
     settings = member.prompt_settings
     macros = settings.macros
     seed = macros.seed if saved.seed is None else saved.seed

@@ -66,8 +66,10 @@ class Session(SessionState):
     def talk(self, speaker: int, cancel: Cancel) -> Iterator[Chunk]:
         """Yield what a member says after the last message, without a turn of the user.
 
-        Raises any error that `send` raises.
+        Raises UsageError if there is no message, and any error that `send` raises.
         """
+        if not self.tree.path:  # the first messages have one role: those of the user, or greetings
+            raise UsageError("there is nothing to answer yet", "send a message first")
         self.waiting = [speaker, *(other for other in self.waiting if other != speaker)]
         self.prompts.files = ()
         return self._answer(cancel, "", self.tree.cursor)
@@ -89,10 +91,12 @@ class Session(SessionState):
         """Continue the last answer, and yield the new text.
 
         The longer answer replaces the previous one, which stays in the tree. If the model returns no text,
-        the previous answer is restored. Raises UsageError if there is no answer, and any error that
-        `send` raises.
+        the previous answer is restored. Raises UsageError if there is no answer or its character has left,
+        and any error that `send` raises.
         """
         answer = self.require_answer()
+        if self.has_left(answer):
+            raise UsageError("the character of this answer has left", "/regen lets another one answer")
         self.waiting = [self.speaker_of(answer)]
         self._move(lambda tree: tree.move_to(answer.parent))
         return self._answer(cancel, answer.text, answer.id, continues=answer)

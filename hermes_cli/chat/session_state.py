@@ -9,7 +9,7 @@ from hermes_cli.chat.members import Member, answering, named, next_after
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.regex_scripts import Stage
-from hermes_cli.chat.saved_settings import from_saved, to_saved
+from hermes_cli.chat.saved_settings import from_saved, restored, to_saved
 from hermes_cli.chat.turn_macros import fill_turn
 from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.errors import UsageError
@@ -67,6 +67,11 @@ class SessionState:
         """Return the index of the member who gave an answer, or 0 if it is no longer a member."""
         names = [member.name for member in self.members]
         return names.index(answer.speaker) if answer.speaker in names else 0
+
+    def has_left(self, answer: Node) -> bool:
+        """Return whether the character who gave an answer is no longer in the group."""
+        names = [member.name for member in self.members]
+        return len(names) > 1 and bool(answer.speaker) and answer.speaker not in names
 
     @property
     def member(self) -> Member:
@@ -202,9 +207,16 @@ class SessionState:
         self._move(lambda tree: tree.branch(number, text, time.time()))
 
     def hide(self, number: int) -> bool:
-        """Leave a message out of prompts, or include it again. Return whether it is now hidden."""
+        """Leave a message out of prompts, or include it again. Return whether it is now hidden.
+
+        Remove the summaries of turns that include the message.
+        """
         node = self.tree.hide(number)
         self.recorder.hide(node)
+        paths = ((summary, self.tree.path_to(summary.through)) for summary in self.summaries)
+        kept = tuple(summary for summary, path in paths if node not in path)
+        if kept != self.summaries:
+            self.set_summaries(kept)
         return node.is_hidden
 
     def _move(self, move: Callable[[Tree], None]) -> None:
@@ -293,9 +305,15 @@ class SessionState:
         self.save_settings()
 
     def add_member(self, members: Sequence[Member]) -> None:
-        """Replace the members by these, of which the last one is new. It greets before the first turn."""
+        """Replace the members by these, of which the last one is new. It greets before the first turn.
+
+        The note, the user's name and the other settings of the conversation apply to it too.
+        """
         greets = all(node.role is Role.ASSISTANT for node in self.tree.path)
-        self.change_personas(members)
+        *earlier, new = members
+        saved = to_saved(self.members, self.summaries)
+        state = self.members[0].prompt_settings.macros.state
+        self.change_personas((*earlier, restored(saved, state, new, new.opening)))
         if greets:
             new = self.members[-1]
             self.tree.greet(Message(Role.ASSISTANT, text, speaker=new.name) for text in new.opening.greetings)

@@ -3,15 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.members import Member, together
-from hermes_cli.chat.prompt_settings import Names, PromptSettings
+from hermes_cli.chat.prompt_settings import Names, Overflow, PromptSettings
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
+from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.options import LayeredOptions
+from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.persona import Note, Persona
@@ -284,3 +287,111 @@ def test_cacheable_prompts_have_no_names() -> None:
     session.set_members([replace(session.members[0], opening=opening), session.members[1]])
     messages = session.assembled(Message(Role.USER, "?")).messages
     assert [message.text for message in messages if message.cacheable] == ["You are Alice."]
+
+
+def test_talk_needs_a_message() -> None:
+    """All first messages are the user's, or greetings."""
+    session = Session(AskedEngine(["x"], 4000), together([member("Alice"), member("Bob")]), LayeredOptions())
+    with pytest.raises(UsageError, match="nothing to answer"):
+        session.talk(1, Cancel())
+
+
+def test_answers_without_a_turn_of_the_user_are_left_out_of_a_full_context() -> None:
+    """The oldest first, and the greeting too."""
+    engine = AskedEngine([f"Number {number}: {'bread ' * 10}" for number in range(20)], 700)
+    members = [member(name, "Hi.", overflow=Overflow.DROP) for name in ("Alice", "Bob")]
+    session = Session(engine, together(members), LayeredOptions(GenerationOptions(max_tokens=100)))
+    for number in range(20):
+        list(session.talk(number % 2, Cancel()))
+    assert len(session.tree) == 22
+    numbers = [message.text.partition(":")[0] for message in engine.asked[-1][1:-1]]
+    assert numbers == [f"Number {number}" for number in range(19 - len(numbers), 19)]
+    assert 2 < len(numbers) < 9  # 700 characters in turns of about 100
+
+
+def test_a_turn_stays_while_its_answers_fit() -> None:
+    """An eighth of the window is not freed at its cost."""
+    engine = AskedEngine(["First.", "a" * 40, "b" * 60, "No."], 700)
+    members = [member(name, overflow=Overflow.DROP) for name in ("Alice", "Bob")]
+    session = Session(engine, together(members), LayeredOptions(GenerationOptions(max_tokens=100)))
+    question = "Alice and Bob? " + "x" * 360
+    say(session, "Alice? " + "y" * 30)
+    say(session, question)
+    list(session.talk(0, Cancel()))
+    last = [message.text for message in engine.asked[-1]]  # more than 513 tokens, of at most 600
+    assert last == ["You are Alice.", question, "a" * 40, "b" * 60, ""]
+
+
+def test_a_full_context_without_a_turn_of_the_user_is_an_error() -> None:
+    """The hint does not name the message, because there is none."""
+    members = together([member("Alice", "Hi. " * 30), member("Bob")])
+    session = Session(AskedEngine(["x"], 100), members, LayeredOptions())
+    with pytest.raises(ContextOverflow) as caught:
+        list(session.talk(1, Cancel()))
+    assert "shorten the system prompt" in caught.value.hint
+    assert "message" not in caught.value.hint
+
+
+def test_a_member_who_joins_reads_the_note() -> None:
+    """The user's name and the other settings of the conversation apply to it, too."""
+    session, engine = group("Ahoy.")
+    session.change_settings(note=Note("It rains.", 0), lore_off=frozenset(["oven"]))
+    macros = Macros("Carol", "Someone")
+    carol = member("Carol").with_settings(macros=macros, post_history="{{char}}, {{user}}, {{group}}")
+    session.add_member(together([*session.members, carol]))
+    say(session, "Carol?")
+    assert [message.sent_text for message in engine.asked[0]][-4:] == [
+        "Winry: Carol?", "It rains.", "Carol, Winry, Alice, Bob, Carol", "Carol:",
+    ]  # fmt: skip
+    assert session.members[2].prompt_settings.lore_off == {"oven"}
+
+
+def test_the_members_of_a_resumed_group_know_the_group(open_store: OpenStore) -> None:
+    """Even if each of them was opened by itself."""
+    store = open_store()
+    session, _ = group("Flour.", recorder=Recorder(store))
+    say(session, "Alice?")
+    session.resume(store.conversations()[0], [member("Alice"), member("Bob")])
+    assert [one.prompt_settings.macros.group for one in session.members] == ["Alice, Bob"] * 2
+
+
+def test_an_answer_is_not_continued_by_another_character() -> None:
+    """Its character has left the group; another one can answer instead."""
+    session, engine = group("Flour.", "Salt.")
+    session.add_member(together([*session.members, member("Carol")]))
+    say(session, "Alice?")
+    session.change_personas(together(session.members[1:]))
+    with pytest.raises(UsageError, match="has left"):
+        session.continue_answer(Cancel())
+    list(session.regenerate(Cancel()))
+    assert spoken(session)[-1] == "Bob: Salt."
+    assert engine.asked[-1][0].text == "You are Bob."
+
+
+def test_a_character_who_answers_again_evaluates_only_new_tokens() -> None:
+    """Names, constant lore and lore that fired leave its earlier prompt unchanged."""
+    session, engine = group(*[f" Number {number} about the oven." for number in range(6)])
+    book = Lorebook((LoreEntry("Bread is good.", constant=True), LoreEntry("It is Bertha.", ("oven",))))
+    session.set_members([session.members[0].with_settings(books=(book,)), session.members[1]])
+    before = 0
+    for number in range(6):
+        say(session, f"Alice, {number}?")
+        assert session.last is not None
+        usage = session.last.usage
+        if before:
+            assert usage.cached_tokens >= before  # the earlier prompt, which ends with "Alice:"
+        before = usage.prompt_tokens
+    assert sum(message.text == "It is Bertha." for message in engine.asked[-1]) == 1
+
+
+def test_the_name_of_the_speaker_takes_no_room_of_the_answer() -> None:
+    """Every answer in a full context can have `max_tokens`."""
+    engine = AskedEngine(["x" * 60] * 40, 700)
+    names = ("Alice", "Bob the very grumpy sailor")
+    members = together([member(name, overflow=Overflow.DROP) for name in names])
+    session = Session(engine, members, LayeredOptions(GenerationOptions(max_tokens=60)))
+    for number in range(40):
+        list(session.send("?" * (number * 7 % 50), Cancel()))
+        assert session.last is not None
+        assert session.last.usage.completion_tokens == 60
+    assert len(engine.asked[-1]) < 20

@@ -451,3 +451,17 @@ def test_a_fork_keeps_the_place_of_a_summary() -> None:
     (summary,) = session.summaries
     assert summary.through == session.tree.path[1].id
     assert [node.text for node in session.tree.path_to(summary.through)] == ["One", "B"]
+
+
+def test_hiding_a_summarized_message_removes_the_summary() -> None:
+    """A new summary does not have it; other summaries stay."""
+    session = new_session("A", "B", "C")
+    for text in ("One", "Two", "Three"):
+        send(session, text)
+    turns, path = session.turns, session.tree.path
+    short, long = (Summary(turns[:count], "They met.", path[count - 1].id) for count in (2, 4))
+    session.set_summaries((short, long))
+    session.hide(path[4].id)
+    assert list(session.summaries) == [short, long]
+    session.hide(path[3].id)
+    assert list(session.summaries) == [short]
