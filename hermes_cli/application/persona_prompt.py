@@ -8,6 +8,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_members
 from hermes_cli.chat.input_text import check_text
+from hermes_cli.chat.members import have_names, named
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.regex_scripts import Stage
@@ -61,8 +62,10 @@ def print_prompts(runtime: Runtime, flags: Flags, like: str, messages: Sequence[
 
 
 def chatml(messages: Sequence[Message]) -> str:
-    """Return a prompt as ChatML, with the start of the answer."""
-    turns = (f"{IM_START}{message.role}\n{message.sent_text}{IM_END}\n" for message in messages)
+    """Return a prompt as ChatML, with the start of the answer, which may be its last message."""
+    turns = [f"{IM_START}{message.role}\n{message.sent_text}{IM_END}\n" for message in messages]
+    if messages[-1].role is Role.ASSISTANT:
+        return "".join(turns).removesuffix(f"{IM_END}\n")
     return f"{''.join(turns)}{IM_START}{Role.ASSISTANT}"
 
 
@@ -89,7 +92,9 @@ def _prompts(
         text = texts[number] if number < len(texts) else default
         filled = fill_turn(text, settings, len(turns), turns, deadline, stage=Stage.ADD)
         turns.append(Message(Role.USER, filled))
-        yield build(turns)
+        has_names = have_names(members) and like is Program.HERMES
+        answer = [Message(Role.ASSISTANT, "")] if has_names else []
+        yield build([named(turn, members) for turn in (*turns, *answer)] if has_names else turns)
 
 
 def _hermes(

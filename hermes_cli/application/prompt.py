@@ -20,6 +20,7 @@ from hermes_cli.chat.input_text import (
     read_file,
     text_of,
 )
+from hermes_cli.chat.members import have_names, named
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
@@ -133,8 +134,9 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     opening, prompt_settings = members[0].opening, members[0].prompt_settings
     text = user_turn(persona, prompt_settings.macros, template_values(flags, persona, text))
     turns = [*opening.conversation().messages[len(opening.before) :], Message(Role.USER, text)]
-    if prefill:
+    if prefill or have_names(members):
         turns.append(Message(Role.ASSISTANT, prefill))
+    turns = [named(turn, members) for turn in turns]
     if sum(len(message.text) for message in (*opening.before, *turns)) > MAX_CHARACTERS:
         raise UsageError(
             f"the prompt has more than {MAX_CHARACTERS:,} characters, the most that `hermes tokens` reads",

@@ -201,10 +201,7 @@ COMMANDS: tuple[Command, ...] = (
         "[add NAME|remove NAME]",
         "List the characters of this conversation; add one, or remove one.",
         group.group,
-        choices=lambda _state: {
-            group.ADD: "NAME adds a persona to the conversation",
-            group.REMOVE: "NAME removes a character",
-        },
+        choices=group.choices,
     ),
     Command(
         "user",

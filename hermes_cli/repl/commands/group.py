@@ -16,6 +16,18 @@ def member_choices(state: ReplState) -> Mapping[str, str]:
     return {member.name: member.persona.description for member in state.session.members}
 
 
+def choices(state: ReplState) -> Mapping[str, str]:
+    """Return the arguments of `/group`, for completion."""
+    add = {f"{ADD} {name}": text for name, text in state.host.persona_names().items()}
+    remove = {f"{REMOVE} {name}": text for name, text in member_choices(state).items()}
+    return {
+        ADD: "NAME adds a persona to the conversation",
+        REMOVE: "NAME removes a character",
+        **add,
+        **remove,
+    }
+
+
 def talk(state: ReplState, argument: str) -> None:
     """Let a character speak without a turn of the user; by default, the one whose turn it is (`/talk`)."""
     session = state.session

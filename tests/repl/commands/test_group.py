@@ -222,3 +222,18 @@ def test_sessions_show_has_the_names_of_the_speakers(cast: Env, tmp_path: Path) 
     chat(cast, tmp_path, "Bob and Alice?")
     shown = hermes("sessions", "show", "1", env=cast)
     assert b"[Bob]\nA0\n\n[Alice]\nA1\n" in shown.stdout
+
+
+def test_the_commands_that_print_prompts_have_the_names(cast: Env, tmp_path: Path) -> None:
+    """As the prompt that `ask` sends."""
+    always, model = {**cast, "OPENHERMES_NAMES": "always"}, script(tmp_path, *ANSWERS)
+    printed = hermes("personas", "prompt", "bob", env=always).stdout.decode()
+    assert "<|im_start|>assistant\nBob: I am Bob.<|im_end|>" in printed
+    assert printed.endswith("<|im_start|>assistant\nBob:\n")
+    tokens = hermes("tokens", "-p", "bob", "-m", model, "hi", env=always)
+    assert tokens.stdout.decode().rstrip().endswith('":"')
+    asked = hermes("ask", "-p", "bob", "-m", model, "hi", "--stats", env=always)
+    assert asked.stdout == b"A0\n"
+    count = re.match(r"([\d,]+) tokens", tokens.stderr)
+    assert count is not None
+    assert f"prefill {count[1]} tokens" in asked.stderr
