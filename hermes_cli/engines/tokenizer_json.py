@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.chatml import IM_END, IM_START, ChatML, looks_like_control
 from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
@@ -19,6 +18,9 @@ from hermes_cli.messages import Message
 from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, TOKENIZER, no_tokenizer
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
+from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
+from hermes_cli.prompts.prompt_format import PromptFormat
+from hermes_cli.prompts.text_encoder import looks_like_control
 
 MAX_BYTES = 64 << 20
 """Maximum size of a tokenizer.json. The largest in use are about 30 MB."""
@@ -58,16 +60,16 @@ class Vocabulary:
         control = {token["content"]: int(token["id"]) for token in added if _is_control(token)}
         end_ids = frozenset(end_ids)
         ends = detokenizer.texts(end_ids, self.entries, byte_level=self.byte_level)
-        self.stop_ids = end_ids.union(control.values())
-        self.chatml = _chatml(spec, self.name, {**ends, **control}, self.stop_ids)
+        stop_ids = end_ids.union(control.values())
+        self.format: PromptFormat = _chatml(spec, self.name, {**ends, **control}, stop_ids)
 
     def count_tokens(self, messages: Sequence[Message], limit: int) -> int:
-        """Return the number of tokens in the prompt for `messages`; see ChatML.count for the limit."""
-        return self.chatml.count(messages, limit)
+        """Return the number of tokens in the prompt for `messages`; see PromptFormat.count for the limit."""
+        return self.format.count(messages, limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        segments = self.chatml.segments(messages)
+        segments = self.format.segments(messages)
         return detokenizer.prompt_tokens(segments, self.entries, byte_level=self.byte_level)
 
     @cached_property

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.chatml import IM_END, IM_START, missing_tokens
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
@@ -16,6 +15,7 @@ from hermes_cli.models.checkpoint.config import DTYPES, Config
 from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object, read_start
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 from hermes_cli.models.links import reject_links
+from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
 
 CONFIG: Final = "config.json"
 OTHER_SETTINGS: Final = (

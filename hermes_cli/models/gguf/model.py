@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START, looks_like_control, missing_tokens
 from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
 from hermes_cli.models.units import KV_ELEMENT_BYTES
+from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
+from hermes_cli.prompts.text_encoder import looks_like_control
 
 CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
