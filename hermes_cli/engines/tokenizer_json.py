@@ -15,6 +15,7 @@ from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.messages import Message
+from hermes_cli.models.checkpoint.chat_template import read_chat_template
 from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, TOKENIZER, no_tokenizer
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
@@ -46,7 +47,7 @@ CONFIG_FILES = ("config.json", "generation_config.json")
 class Vocabulary:
     """The contents of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files.
 
-    Raises ModelUnavailable if the vocabulary lacks the ChatML tokens, an added token has two ids, or a
+    Raises ModelUnavailable if the vocabulary has no prompt format, an added token has two ids, or a
     regular expression could take very long; and ValueError, KeyError or TypeError for other invalid contents.
     """
 
@@ -245,7 +246,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     try:
         text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _convert_tokenizer(folder)
         with _without_stderr():
-            return Vocabulary(text, _end_ids(folder))
+            return Vocabulary(text, _end_ids(folder), read_chat_template(folder))
     except ModelUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception

@@ -24,8 +24,9 @@ def missing_tokens(tokens: Container[str]) -> ModelUnavailable | None:
     if not missing:
         return None
     return ModelUnavailable(
-        f"the model does not support ChatML: its vocabulary has no {' and no '.join(missing)} token",
-        "choose a ChatML model, such as openhermes-2 or the starter",
+        "the model has no chat template, and does not support ChatML: its vocabulary has no "
+        f"{' and no '.join(missing)} token",
+        "choose a model that was trained to chat, such as openhermes-2 or the starter",
     )
 
 

@@ -6,7 +6,7 @@ It reuses the KV cache of the last prompt, and cancelling stops generation withi
 import queue
 import re
 import threading
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -26,6 +26,7 @@ from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 from hermes_cli.prompts.chatml import ChatML
 from hermes_cli.prompts.prompt_format import PromptFormat
+from hermes_cli.prompts.protected_text import ControlToken
 
 CANCEL_POLL_S = 0.05
 """Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""
@@ -78,7 +79,16 @@ class LlamaCppEngine:
         ends = texts(header.end_ids, header.tokens, byte_level=self._byte_level)
         control = {**ends, **header.control_tokens}
         self._banned_ids: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset())
-        self._format: PromptFormat = ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
+        self._format = self._prompt_format(header, control)
+
+    def _prompt_format(self, header: GgufHeader, control: Mapping[str, int]) -> PromptFormat:
+        """Return ChatML if the vocabulary has its tokens, or else the format of the file's chat template."""
+        if header.chatml_problem is None or header.chat_template is None:
+            return ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
+        from hermes_cli.prompts.template_format import TemplateFormat
+
+        tokens = {text: ControlToken(i) for text, i in control.items()}
+        return TemplateFormat(header.chat_template, self._encode, tokens, header.fingerprint, header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
         if self._is_recursive and len(text) > LONGEST_RUN:
@@ -222,8 +232,8 @@ class LlamaCppEngine:
                 if "progress" in event or "finish" in event:
                     yield event
                     continue
-                if self._format.encoder.holds_control(event["ids"]):
-                    # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
+                if not self._format.end_ids.isdisjoint(event["ids"]):
+                    # Such a token ends the turn, even if llama.cpp does not treat it as an end token.
                     yield {"finish": "stop", "generated": event["generated"]}
                     return
                 if event["generated"] - before > 1:
