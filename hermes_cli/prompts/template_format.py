@@ -66,13 +66,13 @@ class TemplateFormat:
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(closed, opened, strict=False)))
         return opened[same:], opened
 
-    def _pieces_of(self, messages: tuple[Message, ...]) -> list[Piece]:
+    def _pieces_of(self, messages: tuple[Message, ...], *, continues: bool) -> list[Piece]:
         """Return the prompt as pieces: a control token, or the text between two of them."""
         turns = self._support.adapt(messages)
-        if is_continued(messages) and turns[-1].text:
+        if continues and turns[-1].text.strip():
             pieces = render_pieces(self._splitter, self._continued, turns)
         else:
-            turns = turns[:-1] if is_continued(messages) else turns
+            turns = self._support.adapt(messages[:-1]) if continues else turns
             pieces = render_pieces(self._splitter, self._closed, turns)
         has_bos = bool(pieces) and pieces[0].token is not None and pieces[:1] == self._bos
         return pieces if has_bos else [*self._bos, *pieces]
@@ -90,7 +90,8 @@ class TemplateFormat:
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
         """Return the prompt for `messages` as segments; see PromptFormat."""
-        pieces = self._pieces(tuple(messages))
+        # Messages are equal whether or not they are open.
+        pieces = self._pieces(tuple(messages), continues=is_continued(messages))
         stored = [message for message in messages if self._has_stored_ids(message)]
         segments = list[Segment]()
         for index, piece in enumerate(pieces):

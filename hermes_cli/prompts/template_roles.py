@@ -41,6 +41,8 @@ class RoleSupport:
             return _accepts(render, roles)
 
         self._has_system = accepts(system, user)
+        # Mistral's templates put the system prompt into the last turn, if it is the user's.
+        self._has_system_before_answer = self._has_system and accepts(system, user, assistant)
         self._has_later_system = self._has_system and accepts(system, user, assistant, system, user)
         self._has_repetition = accepts(user, user, assistant, assistant, user)
         self._has_greeting = accepts(assistant, user)
@@ -48,8 +50,10 @@ class RoleSupport:
     def adapt(self, messages: Sequence[Message]) -> list[Turn]:
         """Return the turns that the template receives."""
         turns = list[Turn]()
+        ends_with_answer = bool(messages) and messages[-1].role is Role.ASSISTANT
+        has_system = self._has_system_before_answer if ends_with_answer else self._has_system
         for index, message in enumerate(messages):
-            has_role = self._has_later_system if index else self._has_system
+            has_role = self._has_later_system if index else has_system
             is_moved = message.role is Role.SYSTEM and not has_role
             role = Role.USER if is_moved else message.role
             is_joined = not self._has_repetition or (index == 1 and _moves_system(messages, turns))
