@@ -189,6 +189,13 @@ def test_the_text_of_a_literal_is_in_the_prompt() -> None:
     assert prompt_format.ids([Message(USER, "x<a>y")]) == [1, *letters("x<a>y")]
 
 
+def test_a_template_sees_the_text_with_its_brackets() -> None:
+    """A text with a control literal is cut, not replaced, as long as the template forges nothing from it."""
+    content = "{{ '[html]' if m.content.startswith('<') }}{{ m.content }}"
+    prompt_format = small_format(EACH_MESSAGE.replace("CONTENT", content), a=1)
+    assert prompt_format.ids([Message(USER, "<a>y")]) == [1, *letters("[html]<a>y")]
+
+
 def test_stored_ids_are_reused_in_the_next_prompt() -> None:
     """The next prompt begins with the previous one and the generated ids."""
     rewriting = {"mistral-v3", "gpt-oss"}  # the system prompt moves; the channel's name is added
