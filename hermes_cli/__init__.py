@@ -1,3 +1,3 @@
-"""hermes: a terminal chat client for local ChatML models."""
+"""hermes: a terminal chat client for local models."""
 
 __version__ = "0.1.0"

@@ -95,7 +95,7 @@ def start(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Chat with local ChatML models, primarily OpenHermes 2 - Mistral 7B.
+    """Chat with local models, primarily OpenHermes 2 - Mistral 7B.
 
     Without a command, hermes runs `chat` in a terminal and `ask` in a pipe, with the options of that command.
     hermes "PROMPT" is hermes ask "PROMPT".

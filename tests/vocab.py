@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chatml import ChatML
 
 IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 CHATML_TEMPLATE = (
@@ -109,6 +111,12 @@ def _bpe(vocab: dict[str, int], merges: Sequence[tuple[str, ...]], **settings: A
         "vocab": vocab,
         "merges": merges,
     }
+
+
+def chatml_of(vocabulary: Vocabulary) -> ChatML:
+    """Return the prompt format of a vocabulary, which must be ChatML."""
+    assert isinstance(vocabulary.format, ChatML)
+    return vocabulary.format
 
 
 def fingerprint(tokenizer_json: str) -> str:

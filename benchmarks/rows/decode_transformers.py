@@ -93,7 +93,7 @@ def read(model: str, threads: int) -> dict[str, dict[str, float]]:
     from hermes_cli.models.plan import PlanRequest
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    ids = read_vocabulary(Path(model)).chatml.encode_text(text)[:TEXT_TOKENS]
+    ids = read_vocabulary(Path(model)).format.encoder.encode_text(text)[:TEXT_TOKENS]
     found, reference = dict[str, dict[str, float]](), None
     for precision in ("fp32", "8bit", "4bit"):
         request = PlanRequest(CONTEXT, threads, precision, "cpu")

@@ -14,10 +14,10 @@ from hermes_cli.chat.prompt_settings import PromptSettings
 from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.sillytavern_prompt import SillyTavern
 from hermes_cli.chat.turn_macros import fill_turn
-from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.personas import check
+from hermes_cli.prompts.chatml import IM_END, IM_START
 from hermes_cli.untrusted.deadline import Deadline
 
 ANSWER: Final = "(the first answer)"

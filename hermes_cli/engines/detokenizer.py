@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 
-from hermes_cli.chatml import Segment
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.stream_filters import Piece
+from hermes_cli.prompts.prompt_format import Segment
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 

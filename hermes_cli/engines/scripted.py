@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START, ChatML
 from hermes_cli.engines.base import (
     Cancel,
     Chunk,
@@ -24,6 +23,8 @@ from hermes_cli.errors import ConfigError, ContextOverflow, HermesError, Resourc
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
+from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
+from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 
@@ -78,7 +79,9 @@ class ScriptedEngine:
         self.context_size = self.max_context_size = context_size
         self.placement: Placement | None = None  # it has no layers
         self._turns = [ScriptedTurn(t) if isinstance(t, str) else t for t in turns]
-        self._chatml = ChatML(lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted")
+        self._format: PromptFormat = ChatML(
+            lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted"
+        )
         self._cache: list[int] = []
         self.closed = False
 
@@ -87,7 +90,7 @@ class ScriptedEngine:
     ) -> Iterator[Chunk]:
         """Yield the next turn of the script; see Engine.stream."""
         reject_ban(options, "the scripted engine")
-        prompt = self._chatml.ids(messages)
+        prompt = self._format.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
         if not self._turns:
@@ -104,7 +107,7 @@ class ScriptedEngine:
     ) -> Iterator[Chunk]:
         cached = common_prefix(prompt[:-1], self._cache)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
-        answer, reason = Answer(self._chatml, messages, options), FinishReason.STOP
+        answer, reason = Answer(self._format, messages, options), FinishReason.STOP
         ids: list[int] = []
         yield from _prefill(turn.prefill, len(prompt) - cached, cancel)
         answer.start_decode()
@@ -131,20 +134,20 @@ class ScriptedEngine:
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Put the ids of the messages into the cache; see Engine.prefill."""
-        ids = self._chatml.common_ids(messages)
+        ids = self._format.common_ids(messages)
         if len(ids) < self.context_size and not cancel.is_set():
             self._cache = ids
 
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
-        return self._chatml.count(messages, self.context_size if limit is None else limit)
+        return self._format.count(messages, self.context_size if limit is None else limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt, one for each character."""
         control = {i: spelling.encode() for spelling, i in _CONTROL.items()}
         return [
             PromptToken(i, control.get(i) or chr(i - len(_CONTROL)).encode(), segment.control)
-            for segment in self._chatml.segments(messages)
+            for segment in self._format.segments(messages)
             for i in segment.ids
         ]
 

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions
+from hermes_cli.prompts.prompt_format import PromptFormat
 
 
 class StopScanner:
@@ -154,10 +154,12 @@ class Answer:
     `finish_reason` is None until a stop string, a loop or the engine ends the answer.
     """
 
-    def __init__(self, chatml: ChatML, messages: Sequence[Message], options: GenerationOptions) -> None:
+    def __init__(
+        self, prompt_format: PromptFormat, messages: Sequence[Message], options: GenerationOptions
+    ) -> None:
         self.finish_reason: FinishReason | None = None
-        self._chatml = chatml
-        self._opening = chatml.open_turn_ids(messages)
+        self._format = prompt_format
+        self._opening = prompt_format.open_turn_ids(messages)
         self._is_named = bool(messages) and messages[-1].role is Role.ASSISTANT and messages[-1].is_named
         self._scanner = StopScanner(options.stop)
         self._guard = LoopGuard(options.loop_guard)
@@ -203,8 +205,8 @@ class Answer:
         left = self._shown_length
         for text, piece_ids in self._pieces:
             if len(text) > left:
-                ids += self._chatml.encode_after_newline(text[:left]) if left else []
+                ids += self._format.encoder.encode_after_newline(text[:left]) if left else []
                 break
             ids += piece_ids
             left -= len(text)
-        return TurnIds(self._chatml.vocabulary, (*self._opening, *ids), self._is_named)
+        return TurnIds(self._format.vocabulary, (*self._opening, *ids), self._is_named)

@@ -11,14 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hermes_cli.chatml import IM_END, IM_START, ChatML, looks_like_control
 from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.messages import Message
+from hermes_cli.models.checkpoint.chat_template import read_chat_template
 from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, TOKENIZER, no_tokenizer
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 from hermes_cli.models.gguf.model import FETCH_AGAIN
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML, missing_tokens
+from hermes_cli.prompts.prompt_format import PromptFormat
+from hermes_cli.prompts.protected_text import ControlToken
+from hermes_cli.prompts.text_encoder import Encode, looks_like_control
 
 MAX_BYTES = 64 << 20
 """Maximum size of a tokenizer.json. The largest in use are about 30 MB."""
@@ -42,11 +47,13 @@ CONFIG_FILES = ("config.json", "generation_config.json")
 class Vocabulary:
     """The contents of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files.
 
-    Raises ModelUnavailable if the vocabulary lacks the ChatML tokens, an added token has two ids, or a
+    Raises ModelUnavailable if the vocabulary has no prompt format, an added token has two ids, or a
     regular expression could take very long; and ValueError, KeyError or TypeError for other invalid contents.
     """
 
-    def __init__(self, tokenizer_json: str, end_ids: Iterable[int] = ()) -> None:
+    def __init__(
+        self, tokenizer_json: str, end_ids: Iterable[int] = (), template: ChatTemplate | None = None
+    ) -> None:
         self.name = hashlib.sha256(tokenizer_json.encode()).hexdigest()
         spec = json.loads(tokenizer_json)
         added = spec.get("added_tokens", [])
@@ -58,16 +65,15 @@ class Vocabulary:
         control = {token["content"]: int(token["id"]) for token in added if _is_control(token)}
         end_ids = frozenset(end_ids)
         ends = detokenizer.texts(end_ids, self.entries, byte_level=self.byte_level)
-        self.stop_ids = end_ids.union(control.values())
-        self.chatml = _chatml(spec, self.name, {**ends, **control}, self.stop_ids)
+        self.format = _prompt_format(spec, self.name, {**ends, **control}, end_ids, template)
 
     def count_tokens(self, messages: Sequence[Message], limit: int) -> int:
-        """Return the number of tokens in the prompt for `messages`; see ChatML.count for the limit."""
-        return self.chatml.count(messages, limit)
+        """Return the number of tokens in the prompt for `messages`; see PromptFormat.count for the limit."""
+        return self.format.count(messages, limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        segments = self.chatml.segments(messages)
+        segments = self.format.segments(messages)
         return detokenizer.prompt_tokens(segments, self.entries, byte_level=self.byte_level)
 
     @cached_property
@@ -117,8 +123,33 @@ def _is_control(token: dict[str, Any]) -> bool:
     return looks_like_control(content) or bool(token.get("special") and not content.isspace())
 
 
-def _chatml(spec: dict[str, Any], name: str, control: Mapping[str, int], stop_ids: Collection[int]) -> ChatML:
-    """Return a renderer with the ordinary tokens of a tokenizer.json, which is changed.
+def _prompt_format(
+    spec: dict[str, Any],
+    name: str,
+    control: Mapping[str, int],
+    end_ids: Collection[int],
+    template: ChatTemplate | None,
+) -> PromptFormat:
+    """Return ChatML if the vocabulary has its tokens, or else the template's format."""
+    by_content = {token["content"]: token for token in spec.get("added_tokens", [])}
+    if template is not None and missing_tokens(control) is not None:
+        from hermes_cli.prompts.template_format import TemplateFormat
+
+        tokens = {text: _control_token(i, by_content.get(text, {})) for text, i in control.items()}
+        return TemplateFormat(template, _ordinary_encode(spec, control), tokens, name, end_ids)
+    # A token that strips adjacent whitespace removes the newline between turns.
+    stripped = by_content.get(IM_END, {}).get("rstrip") or by_content.get(IM_START, {}).get("lstrip")
+    between_turns = "" if stripped else "\n"
+    return ChatML(_ordinary_encode(spec, control), control, name, between_turns, end_ids)
+
+
+def _control_token(index: int, token: Mapping[str, Any]) -> ControlToken:
+    flags = (bool(token.get(flag)) for flag in ("lstrip", "rstrip", "single_word"))
+    return ControlToken(index, *flags)
+
+
+def _ordinary_encode(spec: dict[str, Any], control: Mapping[str, int]) -> Encode:
+    """Return a function that encodes with the ordinary tokens of a tokenizer.json, which is changed.
 
     The tokenizer does not recognize control tokens in text, and without a post-processor and truncation, it
     neither adds nor drops tokens. For text that follows a control token, it returns the same ids as the full
@@ -127,9 +158,6 @@ def _chatml(spec: dict[str, Any], name: str, control: Mapping[str, int], stop_id
     from tokenizers import Tokenizer
 
     added, entries = spec.get("added_tokens", []), _model_entries(spec["model"]["vocab"])
-    by_content = {token["content"]: token for token in added}
-    # A token that strips adjacent whitespace removes the newline between turns.
-    stripped = by_content.get(IM_END, {}).get("rstrip") or by_content.get(IM_START, {}).get("lstrip")
     # The tokenizers library numbers new tokens in their order, so a control token keeps its place, under a
     # name that no text contains.
     nonce = secrets.token_hex(16)
@@ -141,7 +169,7 @@ def _chatml(spec: dict[str, Any], name: str, control: Mapping[str, int], stop_id
     spec.update(post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
-        # "first" adds a space only at the start of a prompt, but a ChatML prompt starts with a control token.
+        # "first" adds a space only at the start of a prompt, but a prompt starts with a control token.
         if part.get("prepend_scheme") == "first":
             part["prepend_scheme"] = "never"
     check_expressions(spec)
@@ -159,7 +187,7 @@ def _chatml(spec: dict[str, Any], name: str, control: Mapping[str, int], stop_id
             ) from None
         return ids
 
-    return ChatML(encode, control, name, "" if stripped else "\n", stop_ids)
+    return encode
 
 
 def _guarded(function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
@@ -218,7 +246,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     try:
         text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _convert_tokenizer(folder)
         with _without_stderr():
-            return Vocabulary(text, _end_ids(folder))
+            return Vocabulary(text, _end_ids(folder), read_chat_template(folder))
     except ModelUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception

@@ -8,10 +8,10 @@ turns. The text of a turn is never encoded as control tokens.
 import re
 from typing import Final
 
-from hermes_cli.chatml import IM_END, IM_START
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chatml import IM_END, IM_START
 
 _TURN: Final = re.compile(rf"{re.escape(IM_START)}([^\n]*)\n", re.DOTALL)
 _BLANK: Final = re.compile(r"\s*")

@@ -8,11 +8,11 @@ of OpenHermes, which `!!load` accepts.
 
 from typing import Final
 
-from hermes_cli.chatml import IM_START
 from hermes_cli.errors import FormatError
 from hermes_cli.formats.json_text import dump, parse
 from hermes_cli.formats.transcript import Transcript, linear
 from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chatml import IM_START
 from hermes_cli.untrusted.value import Value
 
 TEMPLATE: Final = "OpenHermes-2.5-Mistral-7B"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from hermes_cli.chatml import IM_START
 from hermes_cli.errors import FormatError, UsageError
 from hermes_cli.formats import (
     chatml_text,
@@ -16,6 +15,7 @@ from hermes_cli.formats import (
 )
 from hermes_cli.formats.json_text import LIMITS, ConversationText, first_keys
 from hermes_cli.formats.transcript import Transcript
+from hermes_cli.prompts.chatml import IM_START
 from hermes_cli.untrusted.source import BOM, check_size, decode
 
 MAX_BYTES: Final = LIMITS.size

@@ -19,7 +19,8 @@ class ModelFacts:
     bitsandbytes would quantize. If `is_tied` is true, the embeddings also serve as the head. If `is_pickled`
     is true, the weights are .bin files. For a GGUF, `layer_bytes` is the size of each layer's weights,
     `output_bytes` the size of the output layer, `width` the width of the residual stream, `vocabulary` the
-    number of tokens, and `head_widths` the widths of the K and V heads.
+    number of tokens, and `head_widths` the widths of the K and V heads. A model that is not `is_chatml` has a
+    chat template of its own.
     """
 
     name: str
@@ -43,6 +44,7 @@ class ModelFacts:
     vocabulary: int = 0
     head_widths: tuple[int, ...] = ()
     revision: str | None = None
+    is_chatml: bool = True
 
     @property
     def engine(self) -> str:
@@ -53,8 +55,8 @@ class ModelFacts:
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.
 
-    Raises ModelUnavailable if the file is one part of a split model, is not a language model, or lacks the
-    ChatML tokens.
+    Raises ModelUnavailable if the file is one part of a split model, is not a language model, or has no
+    prompt format.
     """
     if header.split_count > 1:
         raise ModelUnavailable(
@@ -67,8 +69,8 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
             f"{header.path} contains {content}, not a language model",
             "choose a ChatML model, such as openhermes-2 or the starter",
         )
-    if header.chatml_problem is not None:
-        raise header.chatml_problem
+    if header.format_problem is not None:
+        raise header.format_problem
     return ModelFacts(
         name,
         header.path,
@@ -83,16 +85,17 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
         width=header.embedding_length,
         vocabulary=header.vocabulary_size,
         head_widths=(header.key_length, header.value_length),
+        is_chatml=header.chatml_problem is None,
     )
 
 
 def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
     """Return the facts of a folder of Hugging Face weights.
 
-    Raises ModelUnavailable if it has no tokenizer, or its tokenizer lacks the ChatML tokens.
+    Raises ModelUnavailable if it has no tokenizer, or neither the ChatML tokens nor a chat template.
     """
-    if checkpoint.chatml_problem is not None:
-        raise checkpoint.chatml_problem
+    if checkpoint.format_problem is not None:
+        raise checkpoint.format_problem
     config, weights = checkpoint.config, checkpoint.weights
     return ModelFacts(
         name=name,
@@ -111,6 +114,7 @@ def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = No
         is_tied=config.tied,
         is_pickled=weights.is_pickled,
         revision=checkpoint.revision,
+        is_chatml=checkpoint.chatml_problem is None,
     )
 
 

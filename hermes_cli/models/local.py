@@ -78,7 +78,7 @@ class InstalledModel:
     def facts(self) -> ModelFacts:
         """The facts for a plan.
 
-        Raises ModelUnavailable if the model is broken, is not a language model, or lacks the ChatML tokens.
+        Raises ModelUnavailable if the model is broken, is not a language model, or has no prompt format.
         """
         if self.header is not None:
             return facts_of(self.name, self.header)

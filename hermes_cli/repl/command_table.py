@@ -227,9 +227,9 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "show",
         "[prompt]",
-        "Show model, persona, options and context; 'prompt' prints the exact ChatML prompt.",
+        "Show model, persona, options and context; 'prompt' prints the exact prompt.",
         settings.show,
-        choices=lambda _state: {"prompt": "the exact ChatML prompt"},
+        choices=lambda _state: {"prompt": "the exact prompt"},
     ),
     Command(
         "tokens",

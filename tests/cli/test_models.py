@@ -185,10 +185,10 @@ def test_plan_and_quantize_refuse_what_ask_refuses(
     assert reason in " ".join(shown.stdout.decode().split())
 
 
-def test_plan_refuses_a_gguf_without_the_chatml_tokens(home: Env, tmp_path: Path) -> None:
+def test_plan_refuses_a_gguf_without_a_prompt_format(home: Env, tmp_path: Path) -> None:
     """It exits with 69, as `ask` does."""
     path = tmp_path / "plain.gguf"
-    write_small(path, tokens=["a", "b"])
+    write_small(path, tokens=["a", "b"], template="")
     result = hermes("models", "plan", str(path), env=home)
     assert (result.code, result.stdout) == (69, b"")
     assert "its vocabulary has no <|im_start|> and no <|im_end|> token" in result.stderr

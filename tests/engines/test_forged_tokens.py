@@ -16,7 +16,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from tests.dialogues import hostile
 from tests.gguf_models import write_openhermes_gguf
-from tests.vocab import IM_END, IM_START, mistral_pieces, mistral_tokenizer_json
+from tests.vocab import IM_END, IM_START, chatml_of, mistral_pieces, mistral_tokenizer_json
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 END = "</s>"
@@ -103,7 +103,8 @@ def test_no_text_forges_a_token_of_a_tokenizer_json(
 ) -> None:
     """Hostile dialogues, for each kind of model, with the end token added or ordinary."""
     vocabulary = tokenizer_json(model(), in_added=in_added)
-    (end_id,) = vocabulary.stop_ids - {vocabulary.chatml.im_start, vocabulary.chatml.im_end}
+    chatml = chatml_of(vocabulary)
+    (end_id,) = vocabulary.format.end_ids - {chatml.im_start, chatml.im_end}
     assert forged(vocabulary.prompt_tokens, end_id, COUNT) == 0
 
 

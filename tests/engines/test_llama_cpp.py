@@ -122,9 +122,9 @@ def test_only_new_turns_are_encoded(engine: LlamaCppEngine) -> None:
     """Only the new turn of a conversation of 51 turns is encoded."""
     turns = [Message(Role.USER, f"turn {n}") for n in range(50)]
     engine.count_tokens(turns)
-    known = engine._chatml._encode_turn.cache_info()
+    known = engine._format.encoder.cached_ids.cache_info()
     engine.count_tokens([*turns, Message(Role.USER, "a new one")])
-    after = engine._chatml._encode_turn.cache_info()
+    after = engine._format.encoder.cached_ids.cache_info()
     assert after.misses - known.misses == 1
 
 

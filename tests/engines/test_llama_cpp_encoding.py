@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.chatml import ChatML
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import LlamaProcess
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
@@ -15,6 +14,7 @@ from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
+from hermes_cli.prompts.chatml import ChatML
 from tests.dialogues import hostile, ordinary
 from tests.gguf_models import write_openhermes_gguf
 from tests.vocab import (
@@ -23,6 +23,7 @@ from tests.vocab import (
     IM_START,
     UNKNOWN,
     USER_DEFINED,
+    chatml_of,
     mistral_pieces,
     mistral_tokenizer_json,
     starter_tokenizer_json,
@@ -63,13 +64,13 @@ def count_differences(chatml: ChatML, reference: ChatML, dialogues: Iterator[lis
 def test_openhermes_prompts_have_the_ids_of_its_tokenizer_json(openhermes: ChatML) -> None:
     """llama.cpp and tokenizer.json give the same ids for 200 dialogues under OpenHermes 2's vocabulary."""
     assert openhermes.ids([Message(Role.SYSTEM, "")])[:4] == [32001, 1587, 13, 32000]
-    reference = Vocabulary(mistral_tokenizer_json()).chatml
+    reference = chatml_of(Vocabulary(mistral_tokenizer_json()))
     assert count_differences(openhermes, reference, ordinary(200, seed=21)) == 0
 
 
 def test_starter_prompts_have_the_ids_of_its_tokenizer_json(starter: ChatML, starter_path: Path) -> None:
     """llama.cpp and tokenizer.json give the same ids for the dialogues under the starter's vocabulary."""
-    reference = Vocabulary(starter_tokenizer_json(starter_path)).chatml
+    reference = chatml_of(Vocabulary(starter_tokenizer_json(starter_path)))
     # This vocabulary has no tokens for the bytes 0xF1 and up; each library drops them in another way.
     kept = (m for m in ordinary(200, seed=22) if all(ord(c) < 0x40000 for turn in m for c in turn.text))
     assert count_differences(starter, reference, kept) == 0
@@ -78,7 +79,7 @@ def test_starter_prompts_have_the_ids_of_its_tokenizer_json(starter: ChatML, sta
 def has_forged_tokens(chatml: ChatML, messages: list[Message]) -> bool:
     """Return whether the prompt has other control tokens than those of its turns."""
     turns = len(messages) - (messages[-1].role is Role.ASSISTANT)
-    control = [i for i in chatml.ids(messages) if chatml.holds_control([i])]
+    control = [i for i in chatml.ids(messages) if chatml.encoder.holds_control([i])]
     return control != [chatml.im_start, chatml.im_end] * turns + [chatml.im_start]
 
 

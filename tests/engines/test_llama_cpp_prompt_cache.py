@@ -44,7 +44,7 @@ def answer_once(path: Path, folder: Path, *messages: Message, kv_type: str = "f1
 
 def system_tokens(engine: LlamaCppEngine, system: Message) -> int:
     """Return the number of tokens of the system turn that fill whole batches."""
-    return len(engine._chatml.cacheable_ids((system,))) // PREFILL_BATCH * PREFILL_BATCH
+    return len(engine._format.cacheable_ids((system,))) // PREFILL_BATCH * PREFILL_BATCH
 
 
 def test_a_new_engine_reads_the_saved_system_prompt(starter_path: Path, tmp_path: Path) -> None:

@@ -133,8 +133,8 @@ def test_the_end_of_the_turn_ends_an_accepted_draft(engine: LlamaCppEngine) -> N
     text, done = answer(engine, [*messages, messages[0]])
     assert (text, done.finish_reason) == (line, FinishReason.STOP)
     assert done.turn_ids is not None
-    assert not engine._chatml.holds_control(done.turn_ids.ids)
-    assert done.usage.completion_tokens == len(engine._chatml.encode_after_newline(line)) + 1
+    assert not engine._format.encoder.holds_control(done.turn_ids.ids)
+    assert done.usage.completion_tokens == len(engine._format.encoder.encode_after_newline(line)) + 1
 
 
 def test_no_text_follows_a_cancel(engine: LlamaCppEngine) -> None:

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes_cli.chatml import ChatML
 from hermes_cli.errors import FormatError
 from hermes_cli.formats import json_tree
 from hermes_cli.formats.transcript import Transcript
 from hermes_cli.messages import Role, TurnIds
+from hermes_cli.prompts.chatml import ChatML
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
 from hermes_cli.tree import GenerationRecord, MessageState, Node

@@ -82,7 +82,7 @@ def prompt_and_ids(
 ) -> tuple[list[int], list[int]]:
     """Return the prompt's ids and the generated ids."""
     prompt = [token.id for token in engine.prompt_tokens(conversation.messages)]
-    opening = engine._vocabulary.chatml.open_turn_ids(conversation.messages)
+    opening = engine._vocabulary.format.open_turn_ids(conversation.messages)
     assert done.turn_ids is not None
     return prompt, list(done.turn_ids.ids[len(opening) :])
 

@@ -6,12 +6,11 @@ It reuses the KV cache of the last prompt, and cancelling stops generation withi
 import queue
 import re
 import threading
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from hermes_cli.chatml import ChatML
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
 from hermes_cli.engines.detokenizer import ids_where, prompt_tokens, texts
 from hermes_cli.engines.llama_cpp.prompt_cache import PromptCache
@@ -25,6 +24,9 @@ from hermes_cli.messages import Message
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
+from hermes_cli.prompts.chatml import ChatML
+from hermes_cli.prompts.prompt_format import PromptFormat
+from hermes_cli.prompts.protected_text import ControlToken
 
 CANCEL_POLL_S = 0.05
 """Seconds between two checks of `cancel` while no token arrives, for example during a long prefill."""
@@ -77,7 +79,16 @@ class LlamaCppEngine:
         ends = texts(header.end_ids, header.tokens, byte_level=self._byte_level)
         control = {**ends, **header.control_tokens}
         self._banned_ids: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset())
-        self._chatml = ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
+        self._format = self._prompt_format(header, control)
+
+    def _prompt_format(self, header: GgufHeader, control: Mapping[str, int]) -> PromptFormat:
+        """Return ChatML if the vocabulary has its tokens, or else the format of the file's chat template."""
+        if header.chatml_problem is None or header.chat_template is None:
+            return ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
+        from hermes_cli.prompts.template_format import TemplateFormat
+
+        tokens = {text: ControlToken(i) for text, i in control.items()}
+        return TemplateFormat(header.chat_template, self._encode, tokens, header.fingerprint, header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
         if self._is_recursive and len(text) > LONGEST_RUN:
@@ -103,15 +114,15 @@ class LlamaCppEngine:
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
         """Yield the answer; see Engine.stream."""
-        prompt = self._chatml.ids(messages)
+        prompt = self._format.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
         prefix = self._load_prefix(messages, cancel)
-        return self._chunks(prefix, Answer(self._chatml, messages, options), prompt, options, cancel)
+        return self._chunks(prefix, Answer(self._format, messages, options), prompt, options, cancel)
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill."""
-        ids = self._chatml.common_ids(messages)
+        ids = self._format.common_ids(messages)
         if len(ids) < self.context_size and not cancel.is_set():
             for _ in self._load_prefix(messages, cancel):
                 pass
@@ -124,7 +135,7 @@ class LlamaCppEngine:
         Only whole batches are saved, so that the answer is the same: the batches are those of a prompt that
         is evaluated at once. Yield what `_prefill` yields.
         """
-        ids = self._chatml.cacheable_ids(messages)
+        ids = self._format.cacheable_ids(messages)
         ids = ids[: len(ids) // self._settings.batch * self._settings.batch]
         if self._prefixes is None or not ids or ids == self._prefix[: len(ids)]:
             return
@@ -221,15 +232,15 @@ class LlamaCppEngine:
                 if "progress" in event or "finish" in event:
                     yield event
                     continue
-                if self._chatml.holds_control(event["ids"]):
-                    # Any control token ends the turn, even if llama.cpp does not treat it as an end token.
+                if not self._format.end_ids.isdisjoint(event["ids"]):
+                    # Such a token ends the turn, even if llama.cpp does not treat it as an end token.
                     yield {"finish": "stop", "generated": event["generated"]}
                     return
                 if event["generated"] - before > 1:
                     # If a character is made of several tokens, its event contains only the id of the last
                     # one. Encoding the text gives all ids. If the model generated different ids, the KV cache
                     # is reused only up to this point.
-                    event["ids"] = self._chatml.encode_after_newline(event["text"])
+                    event["ids"] = self._format.encoder.encode_after_newline(event["text"])
                 before = event["generated"]
                 yield event
 
@@ -289,11 +300,11 @@ class LlamaCppEngine:
 
     def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
-        return self._chatml.count(messages, self.context_size if limit is None else limit)
+        return self._format.count(messages, self.context_size if limit is None else limit)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt for `messages`."""
-        segments = self._chatml.segments(messages)
+        segments = self._format.segments(messages)
         return prompt_tokens(segments, self._header.tokens, byte_level=self._byte_level)
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ class TransformersEngine:
         """Yield the answer; see Engine.stream."""
         if self._decoder is None:
             raise HermesError("no model is loaded", "load one with /model NAME")
-        prompt = self._vocabulary.chatml.ids(messages)
+        prompt = self._vocabulary.format.ids(messages)
         if len(prompt) >= self.context_size:
             raise ContextOverflow(len(prompt), self.context_size)
         limit = min(options.max_tokens or self.context_size, self.context_size - len(prompt))
@@ -95,7 +95,7 @@ class TransformersEngine:
 
     def _with_prefix(self, messages: Sequence[Message], decoder: Decoder, chunks: Iterator[T]) -> Iterator[T]:
         """Yield `chunks`. First restore the persona's part from the prefix cache; at the end, save it."""
-        ids = self._vocabulary.chatml.cacheable_ids(messages)
+        ids = self._vocabulary.format.cacheable_ids(messages)
         if self._prefixes is None or len(ids) < MIN_TOKENS:
             yield from chunks
             return
@@ -105,7 +105,7 @@ class TransformersEngine:
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill."""
-        ids, decoder = self._vocabulary.chatml.common_ids(messages), self._decoder
+        ids, decoder = self._vocabulary.format.common_ids(messages), self._decoder
         if decoder is None or len(ids) >= self.context_size or cancel.is_set():
             return
         for _ in self._with_prefix(messages, decoder, _prefill(decoder, ids, cancel)):
@@ -163,7 +163,7 @@ class _Generation:
         computes exactly the same logits. (In 16-bit precision, rounding depends on how the ids were batched,
         so a seed reproduces an answer only if the KV cache was filled in the same way.)
         """
-        answer = Answer(self._vocabulary.chatml, messages, options)
+        answer = Answer(self._vocabulary.format, messages, options)
         for progress in _prefill(self._decoder, self._prompt[:-1], cancel):
             yield Chunk("", progress=progress)
         while answer.finish_reason is None and (pieces := self._next_pieces(cancel)) is not None:
@@ -188,7 +188,7 @@ class _Generation:
             self._finish_reason = FinishReason.LENGTH
             return None
         token = self._tokens.next(self._banned.get(position, ()))
-        if token in self._vocabulary.stop_ids:
+        if token in self._vocabulary.format.end_ids:
             self._finish_reason = FinishReason.STOP
             return None
         self._history.append(token)

@@ -8,14 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.chatml import IM_END, IM_START, missing_tokens
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
+from hermes_cli.models.checkpoint.chat_template import read_chat_template
 from hermes_cli.models.checkpoint.config import DTYPES, Config
 from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object, read_start
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 from hermes_cli.models.links import reject_links
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
 
 CONFIG: Final = "config.json"
 OTHER_SETTINGS: Final = (
@@ -80,6 +82,17 @@ class Checkpoint:
         folder = self.path.absolute()
         is_snapshot = folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
         return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The chat template of the folder, or None if it has none."""
+        return read_chat_template(self.path)
+
+    @cached_property
+    def format_problem(self) -> ModelUnavailable | None:
+        """The error if the folder has no tokenizer, or neither the ChatML tokens nor a chat template."""
+        has_format = self.chat_template is not None and has_tokenizer(self.path)
+        return None if has_format else self.chatml_problem
 
     @cached_property
     def chatml_problem(self) -> ModelUnavailable | None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hermes_cli.chatml import IM_END, IM_START, looks_like_control, missing_tokens
 from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.gguf.header import STRING, Malformed, RawArray, TensorInfo, Value, walk
 from hermes_cli.models.gguf.types import FILE_TYPES
 from hermes_cli.models.units import KV_ELEMENT_BYTES
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
+from hermes_cli.prompts.text_encoder import looks_like_control
 
 CONTROL, USER_DEFINED = 3, 4
 """Token types. Source: llama.h, `llama_token_type`."""
@@ -39,6 +41,8 @@ FETCH_AGAIN = "download it again, with 'hermes models pull' or from its source"
 
 _GUESSED = 1024  # llama.h, `LLAMA_FTYPE_GUESSED`: a flag in the file type
 
+SPECIAL_TOKENS = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
+"""The names of tokens in GGUF metadata, and in chat templates."""
 END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 END_TOKENS = frozenset(
     (
@@ -201,6 +205,25 @@ class GgufHeader:
         """The ids that the file names as the end of an answer. They may be of any type."""
         values = (self.metadata.get(f"tokenizer.ggml.{key}") for key in END_KEYS)
         return {value for value in values if type(value) is int and 0 <= value < self.vocabulary_size}
+
+    @cached_property
+    def chat_template(self) -> ChatTemplate | None:
+        """The chat template in the file's metadata, or None if it has none."""
+        if not (source := self._text("tokenizer.chat_template")):
+            return None
+        tokens = self.tokens
+        names = {
+            name: self.metadata.get(f"tokenizer.ggml.{key}_token_id") for key, name in SPECIAL_TOKENS.items()
+        }
+        special = {name: tokens[i] for name, i in names.items() if type(i) is int and 0 <= i < len(tokens)}
+        # llama.cpp adds BOS to SentencePiece prompts even if the file does not mention it.
+        adds_bos = self.metadata.get("tokenizer.ggml.add_bos_token", self.tokenizer_model == "llama")
+        return ChatTemplate(source, special, adds_bos is True)
+
+    @property
+    def format_problem(self) -> ModelUnavailable | None:
+        """The error if the model has neither the ChatML tokens nor a chat template, else None."""
+        return None if self.chat_template is not None else self.chatml_problem
 
     @property
     def chatml_problem(self) -> ModelUnavailable | None:

@@ -28,6 +28,8 @@ def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, reques
         ]
     if chosen.model.is_pickled:
         clauses.append("the weights are pickled (.bin), and only tensors are read from them")
+    if not chosen.model.is_chatml:
+        clauses.append("the model has no ChatML tokens, so its own chat template renders the prompts")
     clauses.append(_context_clause(chosen, request))
     return "; ".join(clause for clause in clauses if clause)
 

@@ -46,6 +46,6 @@ def test_an_id_beyond_the_vocabulary_has_no_text() -> None:
 @pytest.mark.parametrize("text", ["Grüße aus Tokio: 東京 🚢", "  two  spaces\n\ttab"])
 def test_encoded_text_is_detokenized_unchanged(mistral_vocabulary: Vocabulary, text: str) -> None:
     """The ids of a text under OpenHermes 2's vocabulary give the text back."""
-    ids = mistral_vocabulary.chatml.encode_after_newline(text)
+    ids = mistral_vocabulary.format.encoder.encode_after_newline(text)
     detokenizer = Detokenizer(mistral_vocabulary.entries, byte_level=mistral_vocabulary.byte_level)
     assert detokenized(detokenizer, ids) == (text, ids)

@@ -50,7 +50,7 @@ def answer(
 def generated_ids(engine: TransformersEngine, conversation: Conversation, done: Completion) -> list[int]:
     """Return the ids that were generated, from the turn's recorded ids."""
     assert done.turn_ids is not None
-    opening = engine._vocabulary.chatml.open_turn_ids(conversation.messages)
+    opening = engine._vocabulary.format.open_turn_ids(conversation.messages)
     return list(done.turn_ids.ids[len(opening) :])
 
 
@@ -90,7 +90,7 @@ def test_greedy_ids_are_those_of_generate(
     engine = engine_over(mistral, mistral_vocabulary)
     conversation = CONVERSATION
     for turn in range(4):
-        prompt = engine._vocabulary.chatml.ids(conversation.messages)
+        prompt = engine._vocabulary.format.ids(conversation.messages)
         text, done = answer(engine, conversation, options)
         processors = LogitsProcessorList([LastIdsPenalty(penalty, counted)])
         expected = library_ids(mistral, prompt, 60, logits_processor=processors)
@@ -108,7 +108,7 @@ def test_every_turn_prefills_only_new_ids(mistral: Any, mistral_vocabulary: Voca
     cached: list[int] = []
     conversation = CONVERSATION
     for turn in range(20):
-        prompt = mistral_vocabulary.chatml.ids(conversation.messages)
+        prompt = mistral_vocabulary.format.ids(conversation.messages)
         cancel = Cancel()
         chunks: list[Chunk] = []
         with Evaluated(mistral) as evaluated:
@@ -300,7 +300,7 @@ def test_the_next_start_reuses_the_kept_system_prompt(
         engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
     )
     assert done.usage.cached_tokens == 0
-    system = mistral_vocabulary.chatml.cacheable_ids(CONVERSATION.messages)
+    system = mistral_vocabulary.format.cacheable_ids(CONVERSATION.messages)
     again, done = answer(
         engine_with_cache(mistral, mistral_vocabulary, PromptCacheDir(tmp_path), mistral_folder), CONVERSATION
     )
@@ -317,7 +317,7 @@ def test_a_kept_system_prompt_is_reused_after_another_one(
     other = Message(Role.SYSTEM, "You are somebody else. " * 40, cacheable=True)
     answer(engine, Conversation((other, *CONVERSATION.messages[1:])))
     again, done = answer(engine, CONVERSATION)
-    system = mistral_vocabulary.chatml.cacheable_ids(CONVERSATION.messages)
+    system = mistral_vocabulary.format.cacheable_ids(CONVERSATION.messages)
     assert (again, done.usage.cached_tokens) == (first, len(system))
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 

@@ -37,14 +37,14 @@ class CountingSession:
         done = self.session.last
         assert done is not None
         messages = self.session.conversation.messages[:-1]
-        prompt = self.vocabulary.chatml.ids(messages)
+        prompt = self.vocabulary.format.ids(messages)
         same = next(
             (n for n, (a, b) in enumerate(zip(prompt, self._cached, strict=False)) if a != b),
             min(len(prompt), len(self._cached)),
         )
         new = len(prompt) - min(same, len(prompt) - 1)
         assert done.usage.prefilled_tokens == new
-        whole = self.vocabulary.chatml.ids(self.session.conversation.messages)
+        whole = self.vocabulary.format.ids(self.session.conversation.messages)
         self._cached = whole[: len(prompt) + done.usage.completion_tokens - 1]
         return new
 
@@ -83,10 +83,10 @@ def test_a_resumed_conversation_has_the_same_ids(
     """A resumed conversation has the same prompt ids, and its answers have recorded ids."""
     counted.ask("Good evening!")
     counted.ask("And the wind?")
-    ids = mistral_vocabulary.chatml.ids(counted.session.conversation.messages)
+    ids = mistral_vocabulary.format.ids(counted.session.conversation.messages)
     counted.store.close()
     later = CountingSession(mistral, mistral_vocabulary, counted.store.file or Path())
     saved_conversations.resume(later.session, later.store.conversations()[0])
-    assert mistral_vocabulary.chatml.ids(later.session.conversation.messages) == ids
+    assert mistral_vocabulary.format.ids(later.session.conversation.messages) == ids
     turn_ids = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]
     assert all(turn_ids)

@@ -32,6 +32,7 @@ def write_small(
     context: int = 1024,
     blocks: int = 2,
     file_type: int | None = 3,
+    template: str = "{{ messages }}",
 ) -> None:
     """Write a llama model with `blocks` layers whose only weights are two width x width matrices."""
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -50,7 +51,8 @@ def write_small(
     writer.add_token_merges(["a b"])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(6)
-    writer.add_chat_template("{{ messages }}")
+    if template:
+        writer.add_chat_template(template)
     rng = np.random.default_rng(0)
     writer.add_tensor("token_embd.weight", rng.random((width, width), dtype=np.float32))
     half = rng.random((width, width), dtype=np.float32).astype(np.float16)

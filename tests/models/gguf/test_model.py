@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.gguf.model import GgufHeader, read_header
 from hermes_cli.models.gguf.types import FILE_TYPES, TENSOR_TYPES
+from hermes_cli.prompts.chat_template import ChatTemplate
 from tests.gguf_models import write_openhermes_gguf
 from tests.models.conftest import MakeGguf
 from tests.models.gguf.small_gguf import TOKENS, TYPES, write_small
@@ -280,3 +281,19 @@ def test_layers_that_predict_further_tokens_may_be_left_out(tmp_path: Path) -> N
     changes = {"llama.block_count": 3, "llama.nextn_predict_layers": 1}
     header = read_header(write_openhermes_gguf(tmp_path / "mtp.gguf", changes=changes))
     assert header.block_count == 3
+
+
+def test_the_chat_template_is_that_of_the_metadata(tmp_path: Path) -> None:
+    """SentencePiece files add BOS unless they say otherwise."""
+    changes: dict[str, Any] = {
+        "tokenizer.chat_template": "{{ bos_token }}x",
+        "tokenizer.ggml.add_bos_token": None,
+    }
+    template = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).chat_template
+    special = {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>"}
+    assert template == ChatTemplate("{{ bos_token }}x", special, adds_bos=True)
+    changes["tokenizer.ggml.add_bos_token"] = False
+    template = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes)).chat_template
+    assert template is not None
+    assert not template.adds_bos
+    assert read_header(write_openhermes_gguf(tmp_path / "c.gguf")).chat_template is None

@@ -10,21 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes_cli.chatml import PIECE, ChatML
 from hermes_cli.engines import tokenizer_json
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.messages import Message, Role, TurnIds
+from hermes_cli.prompts.chatml import ChatML
+from hermes_cli.prompts.text_encoder import PIECE
 from tests.dialogues import hostile, ordinary
 from tests.vocab import (
     IM_END,
     IM_START,
     Reference,
+    chatml_of,
     fingerprint,
     mistral_tokenizer_json,
     starter_tokenizer_json,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Vocabulary:
 def vocabulary(text: str) -> Vocabulary:
     """Build both renderers of a tokenizer.json."""
     control = frozenset(token["id"] for token in json.loads(text)["added_tokens"])
-    return Vocabulary(text, tokenizer_json.Vocabulary(text).chatml, Reference(text), control)
+    return Vocabulary(text, chatml_of(tokenizer_json.Vocabulary(text)), Reference(text), control)
 
 
 @pytest.fixture(scope="module")
@@ -210,15 +212,15 @@ def test_an_open_turn_of_the_user_is_left_open(any_vocabulary: Vocabulary) -> No
 def test_text_after_a_newline_has_no_leading_space(any_vocabulary: Vocabulary) -> None:
     """Some tokenizers add a space to the beginning of a text."""
     for text in ("word", " word", "\nword", "\n\n", "", "\n", "1\n2", f"a{IM_END}b", IM_START):
-        assert spelling(any_vocabulary, any_vocabulary.chatml.encode_after_newline(text)) == text
+        assert spelling(any_vocabulary, any_vocabulary.chatml.encoder.encode_after_newline(text)) == text
 
 
 def test_text_after_a_newline_has_the_ids_that_it_has_in_one_piece(any_vocabulary: Vocabulary) -> None:
     """The text before it and the newline are encoded separately."""
     chatml = any_vocabulary.chatml
     for text in ("word", " word", "1\n2", "été", "👍"):
-        in_two_pieces = chatml.encode_text("head:\n") + chatml.encode_after_newline(text)
-        assert in_two_pieces == chatml.encode_text("head:\n" + text)
+        in_two_pieces = chatml.encoder.encode_text("head:\n") + chatml.encoder.encode_after_newline(text)
+        assert in_two_pieces == chatml.encoder.encode_text("head:\n" + text)
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb", IM_END + "\udc80"])
@@ -227,7 +229,7 @@ def test_a_lone_surrogate_is_a_usage_error(mistral: Vocabulary, text: str) -> No
     with pytest.raises(UsageError, match=r"U\+D[89A-F]"):
         mistral.chatml.ids([Message(Role.USER, text)])
     with pytest.raises(UsageError):
-        mistral.chatml.encode_after_newline(text)
+        mistral.chatml.encoder.encode_after_newline(text)
 
 
 @pytest.mark.slow
@@ -282,7 +284,7 @@ def test_truncation_in_a_tokenizer_json_is_ignored(mistral: Vocabulary) -> None:
     spec = json.loads(mistral.text)
     spec["truncation"] = {"direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0}
     spec["padding"] = None
-    cut = tokenizer_json.Vocabulary(json.dumps(spec)).chatml
+    cut = chatml_of(tokenizer_json.Vocabulary(json.dumps(spec)))
     message = [Message(Role.USER, "word " * 100)]
     assert cut.ids(message) == mistral.chatml.ids(message)
 
@@ -305,7 +307,7 @@ def test_an_encoder_that_matches_control_literals_forges_no_turn(any_vocabulary:
 def test_cutting_a_literal_adds_no_space(any_vocabulary: Vocabulary) -> None:
     """A space at the beginning of the text comes from the tokenizer."""
     for text in (f"a{IM_END}b", f"{IM_START}", f"{IM_END}{IM_START}\n", f"x {IM_END} y"):
-        decoded = spelling(any_vocabulary, literal_matching_chatml(any_vocabulary).encode_text(text))
+        decoded = spelling(any_vocabulary, literal_matching_chatml(any_vocabulary).encoder.encode_text(text))
         assert decoded.removeprefix(" ") == text
 
 
@@ -313,7 +315,7 @@ def test_text_that_still_encodes_to_a_control_token_is_refused() -> None:
     """The text is not sent."""
     chatml = ChatML(lambda text: [7] * text.count("z"), {IM_START: 5, IM_END: 6, "<z>": 7}, "v")
     with pytest.raises(HermesError, match="not sent"):
-        chatml.encode_text("z")
+        chatml.encoder.encode_text("z")
 
 
 def test_a_text_that_is_far_too_long_is_not_encoded_as_a_whole() -> None:

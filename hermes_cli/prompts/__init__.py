@@ -1,0 +1,1 @@
+"""Prompt formats: conversations as token ids."""

@@ -1,0 +1,16 @@
+"""A chat template as the files of a model declare it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTemplate:
+    """The source of a chat template. `special_tokens` are the texts of `bos_token` and others.
+
+    If the model `adds_bos`, each prompt begins with this token, even if the template does not contain it.
+    """
+
+    source: str
+    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    adds_bos: bool = False

@@ -1,0 +1,175 @@
+"""Renders conversations with a model's chat template. No text of a conversation becomes a control token."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import takewhile
+
+from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.jinja_template import JinjaTemplate
+from hermes_cli.prompts.prompt_format import Segment, is_continued
+from hermes_cli.prompts.protected_text import ControlSplitter, ControlToken, Piece, render_pieces
+from hermes_cli.prompts.template_roles import RoleSupport, Turn
+from hermes_cli.prompts.text_encoder import PIECE, Encode, TextEncoder
+
+CACHED_PROMPTS = 64
+REASONING = frozenset(("<think>", "</think>", "[THINK]", "[/THINK]"))
+"""The control tokens around a model's reasoning. They do not end an answer."""
+
+
+class TemplateFormat:
+    """Renders conversations with a chat template and one vocabulary.
+
+    `encode` returns the ids of ordinary text, `control` the control tokens by their texts, and `end_ids`
+    further ids that end an answer.
+
+    Raises InvalidTemplate if the template cannot be used.
+    """
+
+    def __init__(
+        self,
+        template: ChatTemplate,
+        encode: Encode,
+        control: Mapping[str, ControlToken],
+        vocabulary: str,
+        end_ids: Iterable[int] = (),
+    ) -> None:
+        self._template = JinjaTemplate(template.source, template.special_tokens)
+        ids = {text: token.id for text, token in control.items()}
+        self.encoder = TextEncoder(encode, ids, end_ids)
+        self.end_ids = frozenset({*end_ids, *(i for text, i in ids.items() if text not in REASONING)})
+        self.vocabulary = f"{vocabulary} {hashlib.sha256(template.source.encode()).hexdigest()[:16]}"
+        self._splitter = ControlSplitter(control)
+        bos = template.special_tokens.get("bos_token", "")
+        self._bos = [Piece(bos, control[bos])] if template.adds_bos and bos in control else []
+        self._support = RoleSupport(lambda turns: self._render(turns, add_generation_prompt=True))
+        opening, prompt = self._find_opening()
+        tokens = [index for index, piece in enumerate(opening) if piece.token is not None]
+        self._answer_frame = opening[tokens[0] : tokens[-1] + 1] if tokens else []
+        self._has_empty_opening = bool(prompt) and prompt[-1].token is not None
+        # Each turn renders its prompt several times: to count it, to show it and to send it.
+        self._pieces = lru_cache(maxsize=CACHED_PROMPTS)(self._pieces_of)
+
+    def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
+        messages = [{"role": str(turn.role), "content": turn.text} for turn in turns]
+        return self._template.render(messages, add_generation_prompt=add_generation_prompt)
+
+    def _find_opening(self) -> tuple[list[Piece], list[Piece]]:
+        """Return the pieces with which the template opens an answer, and those of the whole prompt."""
+        turns = [Turn(Role.USER, "a0z")]
+        closed, opened = (
+            self._splitter.pieces(self._render(turns, add_generation_prompt=is_open))
+            for is_open in (False, True)
+        )
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(closed, opened, strict=False)))
+        return opened[same:], opened
+
+    def _pieces_of(self, messages: tuple[Message, ...], *, continues: bool) -> list[Piece]:
+        """Return the prompt as pieces: a control token, or the text between two of them."""
+        turns = self._support.adapt(messages)
+        if continues and turns[-1].text.strip():
+            pieces = render_pieces(self._splitter, self._continued, turns)
+        else:
+            turns = self._support.adapt(messages[:-1]) if continues else turns
+            pieces = render_pieces(self._splitter, self._closed, turns)
+        has_bos = bool(pieces) and pieces[0].token is not None and pieces[:1] == self._bos
+        return pieces if has_bos else [*self._bos, *pieces]
+
+    def _closed(self, turns: Sequence[Turn], _mark: str) -> str:
+        return self._render(turns, add_generation_prompt=True)
+
+    def _continued(self, turns: Sequence[Turn], mark: str) -> str:
+        """Return the prompt up to the end of the last turn, which is marked with a character."""
+        marked = [*turns[:-1], replace(turns[-1], text=f"{turns[-1].text}{mark} ")]
+        before, found, after = self._render(marked, add_generation_prompt=False).rpartition(mark)
+        if not found:  # the template drops a last turn of the assistant
+            return self._render(turns[:-1], add_generation_prompt=True) + turns[-1].text
+        return before if after.startswith(" ") else before.rstrip()  # as transformers does
+
+    def segments(self, messages: Sequence[Message]) -> list[Segment]:
+        """Return the prompt for `messages` as segments; see PromptFormat."""
+        # Messages are equal whether or not they are open.
+        pieces = self._pieces(tuple(messages), continues=is_continued(messages))
+        stored = [message for message in messages if self._has_stored_ids(message)]
+        segments = list[Segment]()
+        for index, piece in enumerate(pieces):
+            if piece.token is not None:
+                segments.append(Segment((piece.token.id,), control=True))
+            elif pieces[max(index - len(self._answer_frame), 0) : index] == self._answer_frame:
+                ids, stored = self._answer_ids(piece.text, stored)
+                segments.append(Segment(ids, control=False))
+            else:
+                segments.append(Segment(self.encoder.cached_ids(piece.text), control=False))
+        return segments
+
+    def _answer_ids(self, text: str, stored: list[Message]) -> tuple[tuple[int, ...], list[Message]]:
+        """Return the ids of a piece, and the answers after the one whose stored ids they contain."""
+        for position, message in enumerate(stored):
+            if (ids := self._stored_ids(text, message)) is not None:
+                return ids, stored[position + 1 :]
+        return self.encoder.cached_ids(text), stored
+
+    def _has_stored_ids(self, message: Message) -> bool:
+        stored = message.turn_ids
+        if stored is None or (stored.vocabulary, stored.is_named) != (self.vocabulary, message.is_named):
+            return False
+        return bool(message.sent_text.strip()) and not self.encoder.holds_control(stored.ids)
+
+    def _stored_ids(self, text: str, message: Message) -> tuple[int, ...] | None:
+        """Return the ids of a piece that ends with the text of an answer, if they are stored.
+
+        The ids that the model read before the answer must be those of the text before it.
+        """
+        assert message.turn_ids is not None  # noqa: S101 - see _has_stored_ids
+        stored, answer = message.turn_ids.ids, message.sent_text
+        body = text.rstrip()
+        if not body.endswith(answer.strip()):
+            return None
+        before = body[: len(body) - len(answer.strip())]
+        leading = answer[: len(answer) - len(answer.lstrip())]
+        for opening in (before, before.removesuffix(leading), before.rstrip()):
+            ids = self.encoder.cached_ids(opening) if opening else ()
+            if stored[: len(ids)] == ids and (opening or self._has_empty_opening):
+                after = text[len(body) :].removeprefix(answer[len(answer.rstrip()) :])
+                return (*stored, *(self.encoder.encode_after_newline(after) if after else ()))
+        return None
+
+    def ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the prompt for `messages` as one list of token ids."""
+        return _flat(self.segments(messages))
+
+    def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """Return the ids after the last control token of the prompt, which the model will continue."""
+        segments = self.segments(messages)
+        return segments[-1].ids if segments and not segments[-1].control else ()
+
+    def common_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids that begin every prompt in which a turn of the user follows `messages`."""
+        first, second = (self.segments([*messages, Message(Role.USER, text)]) for text in ("a", "1"))
+        return _flat(
+            s for s, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+        )
+
+    def cacheable_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids of the first turns that are cacheable."""
+        first = list(takewhile(lambda message: message.cacheable, messages))
+        return self.common_ids(first) if first else []
+
+    def count(self, messages: Sequence[Message], limit: int) -> int:
+        """Return the number of tokens of the prompt for `messages`; see PromptFormat."""
+        counted = [
+            replace(message, text="", turn_ids=None) if self._is_too_long(message, limit) else message
+            for message in messages
+        ]
+        too_long = sum(before is not after for before, after in zip(messages, counted, strict=True))
+        return too_long * (2 * limit + 1) + sum(len(segment.ids) for segment in self.segments(counted))
+
+    def _is_too_long(self, message: Message, limit: int) -> bool:
+        text = message.sent_text
+        return len(text) > PIECE and self.encoder.has_more_tokens(text, 2 * limit)
+
+
+def _flat(segments: Iterable[Segment]) -> list[int]:
+    return [i for segment in segments for i in segment.ids]

@@ -1,0 +1,277 @@
+# ruff: noqa: E501 - a template is one string
+"""Chat templates of model families, written from the public documentation of each format.
+
+Sources: the model cards and documentation of the families. The templates cover the conversation; they have no
+tools.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from hermes_cli.engines.tokenizer_json import Vocabulary
+from hermes_cli.prompts.chat_template import ChatTemplate
+from tests.vocab import mistral_tokenizer_json
+
+ALTERNATE = (
+    "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}"
+)
+GENERATE = "{% if add_generation_prompt %}"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A template, the control tokens that it uses, and those that strip the whitespace after them."""
+
+    template: str
+    tokens: tuple[str, ...]
+    bos: str = "<s>"
+    eos: str = "</s>"
+    rstrip: bool = False
+
+
+FAMILIES = {
+    "llama-2": Family(
+        "{% if messages[0]['role'] == 'system' %}{% set turns = messages[1:] %}"
+        "{% set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}"
+        "{% else %}{% set turns = messages %}{% set system = '' %}{% endif %}"
+        "{% for m in turns %}"
+        + ALTERNATE
+        + "{% if loop.index0 == 0 %}{% set content = system + m['content'] %}"
+        "{% else %}{% set content = m['content'] %}{% endif %}"
+        "{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+        "{% elif m['role'] == 'assistant' %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}",
+        (),
+    ),
+    "llama-3": Family(
+        "{% for m in messages %}{% set content = '<|start_header_id|>' + m['role'] + '<|end_header_id|>\\n\\n'"
+        " + m['content'] | trim + '<|eot_id|>' %}{% if loop.first %}{{ bos_token }}{% endif %}{{ content }}"
+        "{% endfor %}" + GENERATE + "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
+        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>"),
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+    ),
+    "llama-3.1": Family(
+        "{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- set date_string = '26 Jul 2024' %}\n{%- endif %}\n"
+        "{%- if messages[0]['role'] == 'system' %}\n    {%- set system = messages[0]['content']|trim %}\n"
+        "    {%- set messages = messages[1:] %}\n{%- else %}\n    {%- set system = '' %}\n{%- endif %}\n"
+        "{{- '<|start_header_id|>system<|end_header_id|>\\n\\n' }}\n{{- 'Today Date: ' ~ date_string ~ '\\n\\n' }}\n"
+        "{{- system }}\n{{- '<|eot_id|>' }}\n{%- for m in messages %}\n"
+        "    {{- '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' + m.content | trim + '<|eot_id|>' }}\n"
+        "{%- endfor %}\n{%- if add_generation_prompt %}\n"
+        "    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}\n{%- endif %}\n",
+        ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|begin_of_text|>", "<|end_of_text|>"),
+        "<|begin_of_text|>",
+        "<|end_of_text|>",
+    ),
+    "mistral-v0.1": Family(
+        "{{ bos_token }}{% for m in messages %}" + ALTERNATE + "{% if m['role'] == 'user' %}"
+        "{{ '[INST] ' + m['content'] + ' [/INST]' }}{% elif m['role'] == 'assistant' %}"
+        "{{ m['content'] + eos_token + ' ' }}{% else %}"
+        "{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}",
+        (),
+    ),
+    "mistral-v3": Family(
+        "{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] %}"
+        "{%- set turns = messages[1:] %}{%- else %}{%- set turns = messages %}{%- endif %}{{- bos_token }}"
+        "{%- for m in turns %}" + ALTERNATE + "{%- if m['role'] == 'user' %}"
+        "{%- if loop.last and system is defined %}{{- '[INST] ' + system + '\\n\\n' + m['content'] + '[/INST]' }}"
+        "{%- else %}{{- '[INST] ' + m['content'] + '[/INST]' }}{%- endif %}"
+        "{%- else %}{{- ' ' + m['content']|trim + eos_token }}{%- endif %}{%- endfor %}",
+        ("[INST]", "[/INST]"),
+    ),
+    "gemma": Family(
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}"
+        "{% endif %}{% for m in messages %}" + ALTERNATE + "{% if (m['role'] == 'assistant') %}"
+        "{% set role = 'model' %}{% else %}{% set role = m['role'] %}{% endif %}"
+        "{{ '<start_of_turn>' + role + '\\n' + m['content'] | trim + '<end_of_turn>\\n' }}{% endfor %}"
+        + GENERATE
+        + "{{'<start_of_turn>model\\n'}}{% endif %}",
+        ("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>"),
+        "<bos>",
+        "<eos>",
+    ),
+    "phi-3": Family(
+        "{% for m in messages %}{{'<|' + m['role'] + '|>' + '\\n' + m['content'] + '<|end|>\\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
+        ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"),
+        eos="<|endoftext|>",
+        rstrip=True,
+    ),
+    "phi-4": Family(
+        "{% for m in messages %}{{'<|im_begin|>' + m['role'] + '<|im_sep|>' + m['content'] + '<|im_stop|>'}}"
+        "{% endfor %}" + GENERATE + "{{ '<|im_begin|>assistant<|im_sep|>' }}{% endif %}",
+        ("<|im_begin|>", "<|im_sep|>", "<|im_stop|>"),
+        eos="<|im_stop|>",
+    ),
+    "deepseek-v3": Family(
+        "{% set ns = namespace(system='') %}{%- for m in messages %}{%- if m['role'] == 'system' %}"
+        "{% set ns.system = ns.system + m['content'] %}{%- endif %}{%- endfor %}{{ bos_token }}{{ ns.system }}"
+        "{%- for m in messages %}{%- if m['role'] == 'user' %}{{ '<\uff5cUser\uff5c>' + m['content'] }}{%- endif %}"
+        "{%- if m['role'] == 'assistant' %}{% set content = m['content'] %}{% if '</think>' in content %}"
+        "{% set content = content.split('</think>')[-1] %}{% endif %}"
+        "{{ '<\uff5cAssistant\uff5c>' + content + eos_token }}{%- endif %}{%- endfor %}"
+        "{% if add_generation_prompt %}{{ '<\uff5cAssistant\uff5c>' }}{% endif %}",
+        (
+            "<\uff5cUser\uff5c>",
+            "<\uff5cAssistant\uff5c>",
+            "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+            "<think>",
+            "</think>",
+        ),
+        "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+    ),
+    "zephyr": Family(
+        "{% for m in messages %}\n{% if m['role'] == 'user' %}\n{{ '<|user|>\\n' + m['content'] + eos_token }}\n"
+        "{% elif m['role'] == 'system' %}\n{{ '<|system|>\\n' + m['content'] + eos_token }}\n"
+        "{% elif m['role'] == 'assistant' %}\n{{ '<|assistant|>\\n'  + m['content'] + eos_token }}\n{% endif %}\n"
+        "{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
+        (),
+    ),
+    "vicuna": Family(
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}{{ m['content'] + ' ' }}"
+        "{% elif m['role'] == 'user' %}{{ 'USER: ' + m['content'] + ' ' }}"
+        "{% else %}{{ 'ASSISTANT: ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
+        + GENERATE
+        + "{{ 'ASSISTANT:' }}{% endif %}",
+        (),
+    ),
+    "command-r": Family(
+        "{{ bos_token }}{% for m in messages %}{% set content = m['content'] %}{% if m['role'] == 'user' %}"
+        "{{ '<|START_OF_TURN_TOKEN|><|USER_TOKEN|>' + content.strip() + '<|END_OF_TURN_TOKEN|>' }}"
+        "{% elif m['role'] == 'assistant' %}"
+        "{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>'  + content.strip() + '<|END_OF_TURN_TOKEN|>' }}"
+        "{% else %}{{ '<|START_OF_TURN_TOKEN|><|SYSTEM_TOKEN|>' + content + '<|END_OF_TURN_TOKEN|>' }}{% endif %}"
+        "{% endfor %}" + GENERATE + "{{ '<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>' }}{% endif %}",
+        (
+            *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>"),
+            *("<|SYSTEM_TOKEN|>", "<BOS_TOKEN>"),
+        ),
+        "<BOS_TOKEN>",
+        "<|END_OF_TURN_TOKEN|>",
+    ),
+    "granite": Family(
+        "{%- for m in messages %}{{- '<|start_of_role|>' + m['role'] + '<|end_of_role|>' + m['content']"
+        " + '<|end_of_text|>\\n' }}{%- if loop.last and add_generation_prompt %}"
+        "{{- '<|start_of_role|>assistant<|end_of_role|>' }}{%- endif %}{%- endfor %}",
+        ("<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>"),
+        "",
+        "<|end_of_text|>",
+    ),
+    "gpt-oss": Family(
+        "{%- macro header() %}{{- '<|start|>system<|message|>You are a large language model.\\n' }}"
+        "{{- '# Valid channels: analysis, final.<|end|>' }}{%- endmacro %}{{- header() }}{%- for m in messages %}"
+        "{%- if m.role == 'system' %}{{- '<|start|>developer<|message|># Instructions\\n\\n' + m.content + '<|end|>' }}"
+        "{%- elif m.role == 'assistant' %}"
+        "{{- '<|start|>assistant<|channel|>final<|message|>' + m.content + '<|end|>' }}"
+        "{%- else %}{{- '<|start|>user<|message|>' + m.content + '<|end|>' }}{%- endif %}{%- endfor %}"
+        + GENERATE
+        + "<|start|>assistant{%- endif %}",
+        ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"),
+        "",
+        "<|return|>",
+    ),
+    "tulu": Family(
+        "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] }}"
+        "{% if m['role'] == 'assistant' %}{% if not loop.last %}{{ eos_token + '\\n' }}{% else %}{{ eos_token }}{% endif %}"
+        "{% else %}{{ '\\n' }}{% endif %}{% if loop.last and add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+        "{% endfor %}",
+        (),
+        "",
+    ),
+    "glm-4": Family(
+        "[gMASK]<sop>{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>\n{% endif %}",
+        ("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>"),
+        "",
+    ),
+    "exaone": Family(
+        "{% for m in messages %}{{ '[|' + m['role'] + '|]' + m['content'] }}"
+        "{% if m['role'] == 'user' %}{{ '\\n' }}{% else %}{{ '[|endofturn|]\\n' }}{% endif %}{% endfor %}"
+        + GENERATE
+        + "{{ '[|assistant|]' }}{% endif %}",
+        ("[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]", "[BOS]"),
+        "[BOS]",
+        "[|endofturn|]",
+    ),
+}
+
+
+def byte_level() -> dict[str, Any]:
+    """Return the parts of a byte-level BPE tokenizer with a few merges."""
+    from tokenizers import pre_tokenizers
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [["t", "h"], ["th", "e"], ["Ġ", "a"], ["Ċ", "Ċ"], ["<", "|"], ["|", ">"], ["Ġ", "Ġ"]]
+    words = [*letters, *(first + second for first, second in merges)]
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    model = {"type": "BPE", "vocab": {word: i for i, word in enumerate(words)}, "merges": merges}
+    settings = {"dropout": None, "unk_token": None, "fuse_unk": False, "byte_fallback": False}
+    affixes = {"continuing_subword_prefix": None, "end_of_word_suffix": None, "ignore_merges": True}
+    return {
+        "normalizer": None,
+        "pre_tokenizer": level,
+        "decoder": level,
+        "model": {**model, **settings, **affixes},
+    }
+
+
+def unigram() -> dict[str, Any]:
+    """Return the parts of a Unigram tokenizer with SentencePiece's prefix space."""
+    spec = json.loads(mistral_tokenizer_json())
+    pieces = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)
+    vocab = [[piece, -float(index) / 1000] for index, piece in enumerate(pieces)]
+    space = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    model = {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": True}
+    return {"normalizer": None, "pre_tokenizer": space, "decoder": space, "model": model}
+
+
+KINDS = {"sentencepiece-bpe": dict, "byte-level": byte_level, "unigram": unigram}
+
+
+@cache
+def family_tokenizer_json(name: str, kind: str) -> str:
+    """Return a tokenizer.json of a kind with the control tokens of a family."""
+    family = FAMILIES[name]
+    spec = json.loads(mistral_tokenizer_json()) | KINDS[kind]()
+    vocab = spec["model"]["vocab"]
+    known = {piece: i for i, (piece, _) in enumerate(vocab)} if isinstance(vocab, list) else vocab
+    literals = dict.fromkeys(filter(None, (family.bos, family.eos, *family.tokens)))
+    ids = {text: known.get(text, 40_000 + n) for n, text in enumerate(literals)}
+    added = sorted(ids.items(), key=lambda item: item[1])
+    size = max(known.values())
+    flags = {"single_word": False, "lstrip": False, "normalized": False, "special": True}
+    spec["added_tokens"] = [
+        {"id": number if number < 40_000 else size + 1 + n, "content": text, "rstrip": family.rstrip, **flags}
+        for n, (text, number) in enumerate((a for a in added if a[1] >= 40_000), 0)
+    ]
+    spec["added_tokens"] = [
+        {"id": number, "content": text, "rstrip": family.rstrip, **flags}
+        for text, number in added
+        if number < 40_000
+    ] + spec["added_tokens"]
+    return json.dumps(spec)
+
+
+def family_vocabulary(name: str, kind: str) -> Vocabulary:
+    """Return hermes' vocabulary of a family."""
+    family = FAMILIES[name]
+    special = {"bos_token": family.bos, "eos_token": family.eos}
+    template = ChatTemplate(family.template, special)
+    return Vocabulary(family_tokenizer_json(name, kind), (), template)
+
+
+def family_reference(name: str, kind: str) -> Any:
+    """Return transformers' tokenizer of a family."""
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    family = FAMILIES[name]
+    tokenizer: Any = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(family_tokenizer_json(name, kind)),
+        **{key: text for key, text in (("bos_token", family.bos), ("eos_token", family.eos)) if text},
+    )
+    tokenizer.chat_template = family.template
+    return tokenizer
