@@ -203,6 +203,7 @@ class ReplHost:
         """Switch the session to another model. If that fails or is interrupted, reload the previous one."""
         choice = choose_model(self.runtime, name, self.flags.plan_request(self.runtime.settings, persona))
         choice.check_options(session.options)
+        choice.is_for_group = len(session.members) > 1
         self._switch(session, lambda: choice)
 
     def use_context(self, size: int, session: Session) -> None:

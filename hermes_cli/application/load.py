@@ -125,7 +125,12 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
     verbosity = REPORTS_DEVICES if choice.can_use_gpu else DEBUG if runtime.debug else ERRORS
     return LlamaCppEngine(
         model.header,
-        LlamaSettings.from_plan(plan, verbosity, lookup=runtime.settings.speculate == "lookup"),
+        LlamaSettings.from_plan(
+            plan,
+            verbosity,
+            lookup=runtime.settings.speculate == "lookup",
+            keeps_copies=choice.is_for_group,
+        ),
         name=plan.model,
         log=engine_log(runtime),
         cache_dir=cache_dir,

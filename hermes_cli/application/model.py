@@ -32,13 +32,15 @@ class ModelChoice:
     """The model to open: `plan` is set for a real model, `script` for the scripted engine.
 
     `plan` is replaced if memory runs out and a smaller plan is used. `can_use_gpu` is true if llama.cpp
-    supports a GPU of this machine, even if the plan uses none.
+    supports a GPU of this machine, even if the plan uses none. `is_for_group` is true if several characters
+    answer: each has its own system prompt, so that the engine keeps their KV caches.
     """
 
     selection: Selection
     plan: Plan | None = None
     script: Path | None = None
     can_use_gpu: bool = False
+    is_for_group: bool = False
 
     @property
     def summary(self) -> str:

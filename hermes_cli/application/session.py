@@ -66,6 +66,7 @@ def start_session(
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
     choice.check_options(sampling)
+    choice.is_for_group = len(personas) > 1
     recorder.precision = choice.plan.precision if choice.plan else ""
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)

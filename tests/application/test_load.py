@@ -12,7 +12,7 @@ import pytest
 from hermes_cli.application.load import open_engine, open_later
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.engines.llama_cpp.settings import ERRORS, REPORTS_DEVICES, LlamaSettings
+from hermes_cli.engines.llama_cpp.settings import COPIES_MIB, ERRORS, REPORTS_DEVICES, LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import out_of_memory
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, ResourcesExhausted
@@ -113,6 +113,16 @@ def test_the_cpu_has_no_layers_on_a_gpu(home: Mapping[str, str], choose: Choose,
     open_engine(runtime, choose(GPU, PlanRequest(device="cpu", kv="q8_0")))
     assert [(s.gpus, s.layers, s.kv_type) for s in llama.settings] == [((), (), "f16"), ((), (), "q8_0")]
     assert [s.verbosity for s in llama.settings] == [ERRORS, REPORTS_DEVICES]
+
+
+def test_a_group_keeps_copies_of_the_kv_cache(
+    home: Mapping[str, str], choose: Choose, llama: FakeLlama
+) -> None:
+    """A chat with one character does not, because its answers then depend on the seed alone."""
+    runtime, _ = runtime_with(home)
+    open_engine(runtime, choose(NO_GPU))
+    open_engine(runtime, replace(choose(NO_GPU), is_for_group=True))
+    assert [settings.copies_mib for settings in llama.settings] == [0, COPIES_MIB]
 
 
 def test_half_the_layers_are_loaded_if_the_gpu_is_full(

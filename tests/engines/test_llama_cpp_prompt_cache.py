@@ -126,3 +126,15 @@ def test_an_unusable_folder_changes_no_answer(starter_path: Path, tmp_path: Path
     (tmp_path / "file").write_text("in the way")
     first, _ = answer_once(starter_path, tmp_path / "folder", KEEPER, HELLO)
     assert answer_once(starter_path, tmp_path / "file" / "folder", KEEPER, HELLO)[0] == first
+
+
+@pytest.mark.parametrize("copies_mib", [0, 64])
+def test_a_prompt_continues_the_copy_of_an_earlier_one(starter_path: Path, copies_mib: int) -> None:
+    """As in a group. Without copies, only the common beginning of the prompts is kept."""
+    settings = LlamaSettings(str(starter_path), context_size=512, threads=2, copies_mib=copies_mib)
+    engine = LlamaCppEngine(read_header(starter_path), settings, name="starter")
+    for system in (KEEPER, BAKER):
+        answer(engine, system, HELLO)
+    _, done = answer(engine, KEEPER, HELLO)
+    engine.close()
+    assert (done.usage.cached_tokens > 100) is bool(copies_mib)

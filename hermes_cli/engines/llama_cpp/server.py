@@ -63,11 +63,6 @@ def import_library() -> ModuleType:
     return xllamacpp  # type: ignore[no-any-return]
 
 
-COPIES_MIB: Final = 1024
-"""Memory for copies of the KV cache, in MiB. llama.cpp copies it before a prompt that shares less than half
-of it, as in a group, where each character has its own system prompt."""
-
-
 class LlamaServer:
     """A loaded model. Do not call `run` on the main thread: xllamacpp would block Ctrl-C.
 
@@ -86,7 +81,7 @@ class LlamaServer:
         _place(xllamacpp, params, settings)
         params.n_threads_http = 1
         params.fit_params = False  # the plan chose the context size; llama.cpp must not change it
-        params.cache_ram_mib = COPIES_MIB
+        params.cache_ram_mib = settings.copies_mib
         params.ctx_shift = False  # a full context ends the answer; llama.cpp must not drop old tokens
         params.warmup = False
         params.ui = False
