@@ -4,6 +4,7 @@ import threading
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, Final, cast
 
 from jinja2 import TemplateError, nodes, pass_context
@@ -30,6 +31,8 @@ from hermes_cli.prompts.template_budget import (
 )
 
 MAX_SOURCE: Final = 48 << 10
+MAX_TOKENS: Final = 16_000
+"""Tokens of a template's source, with those for spaces. Parsing more could take longer than a second."""
 MAX_NODES: Final = 6_000
 """Nodes of a template's syntax tree, so that it compiles in less than a second and 32 MiB."""
 # A template cannot name these filters, because their names begin with a space.
@@ -140,6 +143,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.tests = {name: self._test(name, test) for name, test in JINJA_TESTS.items()}
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        if sum(1 for _ in islice(self.lex(source), MAX_TOKENS + 1)) > MAX_TOKENS:
+            raise InvalidTemplate("is too complex")
         template = super()._parse(source, name, filename)
         self.nodes = sum(1 for _ in template.find_all(nodes.Node))
         if self.nodes > MAX_NODES:
