@@ -64,11 +64,9 @@ MODELS = Path(__file__).parents[1] / ".cache" / "models"
 
 
 @pytest.fixture
-def frozen_heap() -> Iterator[None]:
-    """Keep the garbage collector from scanning the objects of the whole test run, which takes CPU time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
+def frozen_heap() -> None:
+    """Keep the garbage collector from scanning the objects of the tests so far, which takes CPU time."""
+    gc.freeze()  # for good, as those of the collection are
 
 
 @pytest.fixture(scope="session")
