@@ -238,7 +238,7 @@ _WITH_CARD: Final[dict[str, Callable[[random.Random, bytes], bytes]]] = {
 }
 """The files that contain a V3 card as JSON."""
 _INFLATES: Final = 64 << 20
-_FULL_ENTRY: Final = {
+SILLYTAVERN_ENTRY: Final = {
     "keysecondary": ["x"],
     "comment": "A title",
     "content": "Dragons sleep. " * 14,
@@ -295,7 +295,7 @@ LARGE: Final[dict[str, Callable[[random.Random], bytes]]] = {
         character_book=_entries(book.MAX_ENTRIES, extensions=_WRONG_FIELDS)
     ),
     "a full world": lambda _chance: json.dumps(
-        {"entries": {n: {**_FULL_ENTRY, "key": [f"key {n}", "b"]} for n in range(book.MAX_ENTRIES)}}
+        {"entries": {n: {**SILLYTAVERN_ENTRY, "key": [f"key {n}", "b"]} for n in range(book.MAX_ENTRIES)}}
     ).encode(),
     "many entries of another program": lambda _chance: json.dumps(
         {"type": "risu", "data": [{"key": "a"}] * 99_000}

@@ -37,9 +37,8 @@ class Follower:
         if previous is not None and previous.id == message.id and message.text.startswith(previous.text):
             text += message.text[len(previous.text) :]
         else:
-            text += (
-                "\n\n" if previous is not None else ""
-            ) + f"[{message.speaker or message.role}{remark}]\n{message.text}"
+            gap = "\n\n" if previous is not None else ""
+            text += f"{gap}[{message.speaker or message.role}{remark}]\n{message.text}"
         self._partial = message
         if message.state is not MessageState.PARTIAL:
             self._finished.append(message.id)

@@ -102,20 +102,20 @@ class Session(SessionState):
         return self._answer(cancel, answer.text, answer.id, continues=answer)
 
     def regenerate(self, cancel: Cancel) -> Iterator[Chunk]:
-        """Yield a new answer to the user's last turn. A previous answer stays in the tree.
+        """Yield a new answer in place of the last one, or to the user's last turn. The previous one is kept.
 
         If it is cancelled or fails before any text, the previous answer is restored. A fixed seed is
         increased by the number of earlier answers, so that the text differs. Raises UsageError if there is
-        no turn, and any error that `send` raises.
+        no answer, or if the turn before it is hidden, and any error that `send` raises.
         """
         cursor = self.tree.cursor
         if not self.tree.is_unanswered:
             answer = self.require_answer()
-            self._require_turn(self.tree.node(answer.parent or 0))
+            self._require_visible(self.tree.node(answer.parent or 0))
             self.waiting = [self.speaker_of(answer)]
             self._move(lambda tree: tree.move_to(answer.parent))
         else:
-            self._require_turn(self.tree.path[-1])
+            self._require_visible(self.tree.path[-1])
             self.waiting = self._answering(self.tree.path[-1].text)
         attempt = len(self.tree.answers(self.tree.cursor))
         return self._answer(cancel, "", cursor, attempt=attempt)

@@ -62,11 +62,8 @@ class SessionPrompt:
 
         Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
-        session, member, deadline = (
-            self._session,
-            self._session.members[speaker],
-            self._session.next_deadline(),
-        )
+        session = self._session
+        member, deadline = session.members[speaker], session.next_deadline()
         prompt, summary = self.assembled(turns, speaker, deadline), self.summary_of(turns)
         covered = summary.covers if summary else 0
         if member.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
@@ -103,9 +100,8 @@ class SessionPrompt:
         through = session.tree.sent_path[first - 1].id
         session.set_summaries((*session.summaries, Summary(tuple(turns[:first]), text, through)))
         count = "message" if first == 1 else f"{first:,} messages"
-        remark = f"Summarized the first {count}; /summary shows the summary:\n{text}"
         if text:
-            session.remarks.append(remark)
+            session.remarks.append(f"Summarized the first {count}; /summary shows the summary:\n{text}")
         else:
             session.warnings.append(f"Left out the first {count}: too long to summarize")
         return True

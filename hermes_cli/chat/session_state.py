@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hermes_cli.chat.members import Member, answering, named, next_after
+from hermes_cli.chat.members import Member, answering, named, next_after, together
 from hermes_cli.chat.prompt_settings import PromptSettings, Summary
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.regex_scripts import Stage
@@ -159,8 +159,8 @@ class SessionState:
             raise UsageError("there is no answer here yet", "send a message first")
         return path[-1]
 
-    def _require_turn(self, turn: Node | None) -> None:
-        """Raise UsageError if the user's turn that an answer belongs to is hidden from the model."""
+    def _require_visible(self, turn: Node | None) -> None:
+        """Raise UsageError if the turn that an answer follows is hidden from the model."""
         while turn is not None and turn.is_hidden and turn.role is not Role.USER:  # an imported comment
             turn = self.tree.node(turn.parent or 0)
         if turn is not None and turn.is_hidden:
@@ -304,18 +304,16 @@ class SessionState:
         self.recorder.change_opening(self.members[0].opening)
         self.save_settings()
 
-    def add_member(self, members: Sequence[Member]) -> None:
-        """Replace the members by these, of which the last one is new. It greets before the first turn.
+    def add_member(self, new: Member) -> None:
+        """Add a character. It greets before the user's first turn.
 
         The note, the user's name and the other settings of the conversation apply to it too.
         """
         greets = all(node.role is Role.ASSISTANT for node in self.tree.path)
-        *earlier, new = members
         saved = to_saved(self.members, self.summaries)
         state = self.members[0].prompt_settings.macros.state
-        self.change_personas((*earlier, restored(saved, state, new, new.opening)))
+        self.change_personas(together([*self.members, restored(saved, state, new, new.opening)]))
         if greets:
-            new = self.members[-1]
             self.tree.greet(Message(Role.ASSISTANT, text, speaker=new.name) for text in new.opening.greetings)
             self._move(lambda _tree: None)
 

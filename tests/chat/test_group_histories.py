@@ -130,7 +130,7 @@ class GroupHistory:
         def join() -> None:
             missing = [name for name in NAMES if name not in self.names]
             if missing:
-                session.add_member(together([*session.members, member(missing[0], self.overflow)]))
+                session.add_member(member(missing[0], self.overflow))
 
         def leave() -> None:
             if len(session.members) > 2:

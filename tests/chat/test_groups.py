@@ -245,10 +245,10 @@ def test_a_member_joins_and_leaves() -> None:
     """It greets only before the user's first turn, and what it said stays."""
     session, engine = group("Flour.", "Ahoy.", "Yes.")
     carol = member("Carol", "Ahoy!")
-    session.add_member(together([*session.members, carol]))
+    session.add_member(carol)
     assert spoken(session)[-1] == "Carol: Ahoy!"
     assert say(session, "Carol?") == "Flour."
-    session.add_member(together([*session.members, member("Dora", "Hello.")]))
+    session.add_member(member("Dora", "Hello."))
     assert spoken(session)[-1] == "Carol: Flour."
     session.change_personas(together(session.members[:1]))
     say(session, "And you?")
@@ -338,7 +338,7 @@ def test_a_member_who_joins_reads_the_note() -> None:
     session.change_settings(note=Note("It rains.", 0), lore_off=frozenset(["oven"]))
     macros = Macros("Carol", "Someone")
     carol = member("Carol").with_settings(macros=macros, post_history="{{char}}, {{user}}, {{group}}")
-    session.add_member(together([*session.members, carol]))
+    session.add_member(carol)
     say(session, "Carol?")
     assert [message.sent_text for message in engine.asked[0]][-4:] == [
         "Winry: Carol?", "It rains.", "Carol, Winry, Alice, Bob, Carol", "Carol:",
@@ -358,7 +358,7 @@ def test_the_members_of_a_resumed_group_know_the_group(open_store: OpenStore) ->
 def test_an_answer_is_not_continued_by_another_character() -> None:
     """Its character has left the group; another one can answer instead."""
     session, engine = group("Flour.", "Salt.")
-    session.add_member(together([*session.members, member("Carol")]))
+    session.add_member(member("Carol"))
     say(session, "Alice?")
     session.change_personas(together(session.members[1:]))
     with pytest.raises(UsageError, match="has left"):

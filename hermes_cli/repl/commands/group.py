@@ -88,7 +88,7 @@ def _add(state: ReplState, name: str) -> None:
         raise UsageError(f"{sanitize_line(persona.called)} is already here", "a group needs different names")
     new, _ = state.host.open_member(persona)
     shown = len(session.tree.path)
-    session.add_member(together([*session.members, new]))
+    session.add_member(new)
     state.notice(f"{sanitize_line(new.name)} takes part now.")
     state.greet(shown)
 

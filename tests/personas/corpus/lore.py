@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.personas.corpus.recipe import File, book, card, to_json, with_entry, with_extensions
+from torture.mutants import SILLYTAVERN_ENTRY
 
 DECORATORS = "@@depth 2\n@@role user\n@@probability 30\n@@@activate\nThe engine weaves."
 SETTINGS = (
@@ -10,38 +11,13 @@ SETTINGS = (
     "recursive_scanning false; a table [lorebook] in the imported file sets them"
 )
 ST_ENTRY: dict[str, Any] = {
+    **SILLYTAVERN_ENTRY,
     "uid": 0,
     "key": ["dragon", "/wyrms?/i"],
     "keysecondary": ["fire"],
     "comment": "Dragons",
     "content": "Dragons sleep.",
-    "constant": False,
-    "vectorized": False,
-    "selective": True,
-    "selectiveLogic": 0,
-    "addMemo": True,
-    "order": 100,
-    "position": 0,
-    "disable": False,
-    "excludeRecursion": False,
-    "preventRecursion": False,
-    "delayUntilRecursion": False,
-    "probability": 100,
-    "useProbability": True,
-    "depth": 4,
-    "group": "",
-    "groupOverride": False,
-    "groupWeight": 100,
-    "scanDepth": None,
-    "caseSensitive": None,
-    "matchWholeWords": None,
-    "useGroupScoring": None,
-    "automationId": "",
-    "role": None,
-    "sticky": 0,
-    "cooldown": 0,
-    "delay": 0,
-    "displayIndex": 0,
+    **dict.fromkeys(("scanDepth", "caseSensitive", "matchWholeWords", "useGroupScoring", "role")),
 }
 NOVELAI = {
     "lorebookVersion": 5,
