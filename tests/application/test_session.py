@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import open_members
+from hermes_cli.application.session import open_members, start_session
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
@@ -22,6 +23,7 @@ from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
 from tests.database import OpenStore
+from tests.run_hermes import script
 
 Env = Mapping[str, str]
 QUESTION = Message(Role.USER, "hi")
@@ -110,3 +112,13 @@ def test_a_continued_conversation_is_cacheable_if_its_prompt_is_unchanged(
     store.locks.release()
     saved_conversations.resume(continued, store.conversations()[0])
     assert bool(cacheable(continued)) is (system is None)
+
+
+@pytest.mark.parametrize("personas", [["gourmet-cook"], ["gourmet-cook", "edward-elric"]])
+def test_the_engine_of_a_group_keeps_the_kv_caches_of_its_characters(
+    runtime: Runtime, tmp_path: Path, personas: list[str]
+) -> None:
+    """That of a chat with one character does not."""
+    session, choice = start_session(runtime, Flags(personas=personas, model=script(tmp_path)), save=False)
+    assert choice.is_for_group is (len(personas) > 1)
+    assert [member.persona.key for member in session.members] == personas

@@ -193,6 +193,18 @@ def test_a_group_is_resumed(open_store: OpenStore) -> None:
     assert other.assembled(Message(Role.USER, "?")).messages == before
 
 
+def test_a_resumed_group_has_its_variables(open_store: OpenStore) -> None:
+    """All characters share those of `{{setvar}}`."""
+    store = open_store()
+    session, _ = group(" Flour.", recorder=Recorder(store))
+    session.members[0].prompt_settings.macros.state.variables["mood"] = "calm"
+    say(session, "Alice?")
+    store.locks.release()
+    other = Session(ScriptedEngine(["x"], 4000), [member("Zoe")], LayeredOptions(), Recorder(store))
+    saved_conversations.resume(other, store.conversations()[0], [member("Alice"), member("Bob")])
+    assert [one.prompt_settings.macros.state.variables for one in other.members] == [{"mood": "calm"}] * 2
+
+
 def test_a_group_is_resumed_without_its_personas(open_store: OpenStore) -> None:
     """The openings are stored."""
     store = open_store()

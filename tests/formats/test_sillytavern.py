@@ -269,3 +269,10 @@ def test_the_users_name_is_in_the_header_or_in_the_first_turn(
     turn = {"name": line, "is_user": True, "mes": "Hi"}
     (read,) = sillytavern.read(f"{json.dumps(first)}\n{json.dumps(turn)}")
     assert read.conversation.setting.user == user
+
+
+def test_a_chat_with_one_character_has_no_speakers() -> None:
+    """The names in the file are those of the character and of the user."""
+    (own,) = sillytavern.read(sillytavern.write(alchemy()))
+    (foreign,) = sillytavern.read(CHAT)
+    assert {node.speaker for node in (*own.tree.nodes, *foreign.tree.nodes)} == {""}
