@@ -35,6 +35,9 @@ class Message:
     turn `is_named`, the model reads the name and a colon before the text. An engine may save the KV cache of
     the first messages of a prompt to disk if they are `cacheable`. A turn that `is_open` at the end of a
     prompt has no end token, so that the model continues it.
+
+    `reasoning` is what the model wrote before its answer, or None. If it is empty in the answer that a prompt
+    ends with, the model answers without reasoning.
     """
 
     role: Role
@@ -42,6 +45,7 @@ class Message:
     turn_ids: TurnIds | None = field(default=None, repr=False)
     speaker: str = ""
     is_named: bool = False
+    reasoning: str | None = field(default=None, repr=False)
     cacheable: bool = field(default=False, repr=False, compare=False)
     is_open: bool = field(default=False, repr=False, compare=False)
 

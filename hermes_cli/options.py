@@ -56,6 +56,12 @@ class GenerationOptions:
     seed: int | None = _option(
         None, "Random seed; the same seed gives the same answer, and /regen adds 1.", 0, MAX_SEED
     )
+    thinking_budget: int | None = _option(
+        None,
+        "Let the model reason for this many tokens before it answers; 0 for no reasoning.",
+        0,
+        MAX_CONTEXT,
+    )
     stop: tuple[str, ...] = _option((), "Stop before this text; repeatable.")
     dry_multiplier: float = _option(
         0.0, "Strength of the DRY penalty for repeated sequences; 0 for off.", 0, 100

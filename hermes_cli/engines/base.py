@@ -50,12 +50,14 @@ class Usage:
     """Token counts of one answer.
 
     `prompt_tokens` counts the whole prompt, and `cached_tokens` the part of it that was already in the KV
-    cache. `completion_tokens` counts the generated tokens, including the control token that ended the turn.
+    cache. `completion_tokens` counts the generated tokens, including the control token that ended the turn,
+    and `reasoning_tokens` those of them in the reasoning.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def prefilled_tokens(self) -> int:
@@ -97,12 +99,19 @@ class Progress:
 class Chunk:
     """A piece of an answer, made of whole characters. The last chunk contains the Completion.
 
-    Before the first text, chunks with an empty `text` report the `progress` of the prefill.
+    `reasoning` is a piece of the model's reasoning, which precedes `text`. Before the first text, chunks with
+    an empty `text` report the `progress` of the prefill.
     """
 
     text: str
     completion: Completion | None = None
     progress: Progress | None = None
+    reasoning: str = ""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether there is a piece of the answer or of its reasoning."""
+        return bool(self.text or self.reasoning)
 
 
 @dataclass(frozen=True, slots=True)

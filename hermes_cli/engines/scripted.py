@@ -121,15 +121,17 @@ class ScriptedEngine:
                     reason = FinishReason.LENGTH
                     break
                 ids.append(ord(character) + len(_CONTROL))
-                if text := answer.feed(character, ids[-1:]):
-                    yield Chunk(text)
+                if (chunk := answer.feed(character, ids[-1:])).has_text:
+                    yield chunk
+                if answer.exceeds_budget:
+                    ids += answer.close_reasoning()
                 if answer.finish_reason is not None:
                     break
         finally:
             # As in the other engines, the last generated token has not been evaluated yet.
             self._cache = [*prompt, *ids[:-1]]
-        if text := answer.flush():
-            yield Chunk(text)
+        if (chunk := answer.flush()).has_text:
+            yield chunk
         yield Chunk("", answer.completion(Usage(len(prompt), len(ids), cached), reason))
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:

@@ -5,13 +5,14 @@ Each filter is incremental: its result does not depend on how the text is split 
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hermes_cli.engines.base import Completion, FinishReason, Timings, Usage
+from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, Usage
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions
-from hermes_cli.prompts.prompt_format import PromptFormat
+from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer
+from hermes_cli.prompts.reasoning import Part, ReasoningParser, suffix_length
 
 
 class StopScanner:
@@ -33,7 +34,7 @@ class StopScanner:
             self.found = True
             ready, self._held = self._held[: min(matches)[1]], ""
             return ready
-        end = len(self._held) - _partial_match(self._held, self._stops)
+        end = len(self._held) - suffix_length(self._held, self._stops)
         ready, self._held = self._held[:end], self._held[end:]
         return ready
 
@@ -41,15 +42,6 @@ class StopScanner:
         """Return the text that is still held back at the end of the stream."""
         held, self._held = self._held, ""
         return held
-
-
-def _partial_match(text: str, phrases: Sequence[str]) -> int:
-    """Return the length of the longest suffix of `text` that may begin a phrase."""
-    longest = max(map(len, phrases)) - 1
-    for size in range(min(longest, len(text)), 0, -1):
-        if any(phrase.startswith(text[-size:]) for phrase in phrases):
-            return size
-    return 0
 
 
 NGRAM = 4
@@ -116,7 +108,7 @@ class PhraseBan:
         self._held.append(piece)
         text = _lower("".join(held.text for held in self._held))
         matches = [i for phrase in self._phrases if (i := text.find(phrase)) >= 0]
-        safe = min(matches) if matches else len(text) - _partial_match(text, self._phrases)
+        safe = min(matches) if matches else len(text) - suffix_length(text, self._phrases)
         count = end = 0
         while count < len(self._held) and (end := end + len(self._held[count].text)) <= safe:
             count += 1
@@ -151,7 +143,8 @@ def _lower(text: str) -> str:
 class Answer:
     """An answer during its generation. It applies stop strings and the loop guard, and records ids and times.
 
-    `finish_reason` is None until a stop string, a loop or the engine ends the answer.
+    The reasoning of the model is separated from its text; stop strings do not apply to it. `finish_reason` is
+    None until a stop string, a loop, a mark of the model or the engine ends the answer.
     """
 
     def __init__(
@@ -161,9 +154,18 @@ class Answer:
         self._format = prompt_format
         self._opening = prompt_format.open_turn_ids(messages)
         self._is_named = bool(messages) and messages[-1].role is Role.ASSISTANT and messages[-1].is_named
+        self._parser = ReasoningParser(
+            prompt_format.reasoning,
+            is_open=prompt_format.begins_reasoning(messages),
+            is_continued=continues_answer(messages),
+        )
+        self._budget = options.thinking_budget
+        self._reasoning_tokens = 0
+        self._rest: list[Part] = []
+        """The end of the reasoning, which is shown with the next part."""
         self._scanner = StopScanner(options.stop)
         self._guard = LoopGuard(options.loop_guard)
-        self._pieces: list[tuple[str, Sequence[int]]] = []
+        self._pieces: list[Part] = []
         self._shown_length = 0
         self._start = time.monotonic()
         self._first_token: float | None = None
@@ -173,23 +175,51 @@ class Answer:
         if self._first_token is None:
             self._first_token = time.monotonic()
 
-    def feed(self, text: str, ids: Sequence[int]) -> str:
-        """Add the next whole characters with their ids, and return the text that can be shown."""
-        self._pieces.append((text, ids))
-        shown = self._scanner.feed(text)
-        self._shown_length += len(shown)
+    def feed(self, text: str, ids: Sequence[int]) -> Chunk:
+        """Add the next whole characters with their ids, and return what can be shown, which can be empty."""
+        was_reasoning = self._parser.is_reasoning
+        chunk = self._shown(self._parser.feed(text, ids))
+        if was_reasoning or self._parser.is_reasoning:
+            self._reasoning_tokens += len(ids)
         looping = sum(self._guard.feed(token) for token in ids) > 0
-        if self._scanner.found:
+        if self._scanner.found or self._parser.has_ended:
             self.finish_reason = FinishReason.STOP
         elif looping:
             self.finish_reason = FinishReason.LOOP
-        return shown
+        return chunk
 
-    def flush(self) -> str:
-        """Return the text that was held back because it might begin a stop string."""
+    @property
+    def exceeds_budget(self) -> bool:
+        """Whether the reasoning has used up its budget. `close_reasoning` then ends it."""
+        is_over = self._budget is not None and self._reasoning_tokens >= self._budget
+        return is_over and self._parser.is_reasoning and self.finish_reason is None
+
+    def close_reasoning(self) -> tuple[int, ...]:
+        """End the reasoning, and return the ids that the model reads next."""
+        self._rest += self._parser.close()
+        return self._format.closing_ids
+
+    def _shown(self, parts: Sequence[Part]) -> Chunk:
+        """Add parts of the answer, and return what can be shown."""
+        reasoning = text = ""
+        parts, self._rest = [*self._rest, *parts], []
+        for part in parts:
+            if part.is_reasoning:
+                reasoning += part.text
+            else:
+                self._pieces.append(part)
+                text += self._scanner.feed(part.text)
+        self._shown_length += len(text)
+        return Chunk(text, reasoning=reasoning)
+
+    def flush(self) -> Chunk:
+        """Return the text that was held back because it might begin a mark or a stop string."""
+        chunk = self._shown(self._parser.flush())
         held = self._scanner.flush()
         self._shown_length += len(held)
-        return held
+        if self._scanner.found:
+            self.finish_reason = FinishReason.STOP
+        return Chunk(chunk.text + held, reasoning=chunk.reasoning)
 
     def completion(self, usage: Usage, engine_reason: FinishReason, no_graphs_reason: str = "") -> Completion:
         """Return the completion. `engine_reason` is used if `finish_reason` is None."""
@@ -197,16 +227,17 @@ class Answer:
         first_token = now if self._first_token is None else self._first_token
         timings = Timings(first_token - self._start, now - first_token)
         reason = self.finish_reason or engine_reason
+        usage = replace(usage, reasoning_tokens=self._reasoning_tokens)
         return Completion(reason, usage, timings, self._turn_ids(), no_graphs_reason)
 
     def _turn_ids(self) -> TurnIds:
         """Return the ids of the text that was shown, even if a stop string cut the text inside a token."""
         ids: list[int] = []
         left = self._shown_length
-        for text, piece_ids in self._pieces:
-            if len(text) > left:
-                ids += self._format.encoder.encode_after_newline(text[:left]) if left else []
+        for piece in self._pieces:
+            if len(piece.text) > left:
+                ids += self._format.encoder.encode_after_newline(piece.text[:left]) if left else []
                 break
-            ids += piece_ids
-            left -= len(text)
+            ids += piece.ids or self._format.encoder.encode_after_newline(piece.text)
+            left -= len(piece.text)
         return TurnIds(self._format.vocabulary, (*self._opening, *ids), self._is_named)

@@ -11,7 +11,8 @@ from itertools import takewhile
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message, Role
-from hermes_cli.prompts.prompt_format import Segment, is_continued
+from hermes_cli.prompts.prompt_format import Segment, excludes_reasoning, is_continued, mark_segments
+from hermes_cli.prompts.reasoning import Reasoning
 from hermes_cli.prompts.text_encoder import PIECE, Encode, TextEncoder
 
 IM_START = "<|im_start|>"
@@ -52,7 +53,8 @@ class ChatML:
     ) -> None:
         if problem := missing_tokens(control):
             raise problem
-        self.end_ids = frozenset({*control.values(), *end_ids})
+        self.reasoning = Reasoning(control)
+        self.end_ids = frozenset({*control.values(), *end_ids}) - frozenset(self.reasoning.token_texts)
         if not self.end_ids.isdisjoint(encode("\n")):
             raise ModelUnavailable(
                 "the model cannot be used: its vocabulary makes a newline a control token",
@@ -62,6 +64,12 @@ class ChatML:
         self.vocabulary = vocabulary
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
+        empty, closing = (
+            mark_segments(self.reasoning, self.encoder, text)
+            for text in (self.reasoning.empty, self.reasoning.closing)
+        )
+        self._empty_reasoning = empty
+        self.closing_ids = tuple(i for segment in closing for i in segment.ids)
         self._between_turns = Segment(tuple(self.encoder.encode_text(between_turns)), control=False)
 
     def segments(self, messages: Sequence[Message]) -> list[Segment]:
@@ -73,7 +81,7 @@ class ChatML:
         """
         segments = self._closed_turns(messages)
         if is_continued(messages):
-            return segments[:-2]
+            return segments[:-2] + (self._empty_reasoning if excludes_reasoning(messages) else [])
         start = Segment((self.im_start,), control=True)
         return [*segments, start, Segment(self.open_turn_ids(messages), control=False)]
 
@@ -91,6 +99,10 @@ class ChatML:
         if is_continued(messages):
             return self.turn_ids(messages[-1])
         return self.turn_ids(Message(Role.ASSISTANT, ""))
+
+    def begins_reasoning(self, _messages: Sequence[Message]) -> bool:
+        """Return False: the model begins its reasoning itself."""
+        return False
 
     def turn_ids(self, message: Message) -> tuple[int, ...]:
         """Return the ids between the two control tokens of a turn.
@@ -116,7 +128,8 @@ class ChatML:
         tokens = sum(self._turn_length(message, limit) for message in messages)
         separators = len(messages) * (2 + len(self._between_turns.ids))
         if is_continued(messages):
-            return tokens + separators - 1 - len(self._between_turns.ids)
+            empty = sum(len(segment.ids) for segment in self._empty_reasoning) * excludes_reasoning(messages)
+            return tokens + separators - 1 - len(self._between_turns.ids) + empty
         return tokens + separators + 1 + len(self.open_turn_ids(messages))
 
     def _turn_length(self, message: Message, limit: int) -> int:

@@ -78,7 +78,7 @@ class JinjaTemplate:
 
         Raises TemplateRefusal if the template calls raise_exception, and InvalidTemplate for another error.
         """
-        characters = sum(len(message["content"]) for message in messages)
+        characters = sum(len(text) for message in messages for text in message.values())
         units = UNITS + UNITS_PER_CHARACTER * characters + UNITS_PER_MESSAGE * len(messages)
         variables = {
             "tools": None,

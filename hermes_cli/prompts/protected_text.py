@@ -82,20 +82,24 @@ def render_pieces(
     In a second rendering, no text contains the first or last character of a literal. If the control tokens of
     the two differ, the second is used.
     """
-    unused = _unused_characters(turn.text for turn in turns)
+    texts = [text for turn in turns for text in (turn.text, turn.reasoning)]
+    unused = _unused_characters(texts)
     mark, separator = next(unused), next(unused)
-    cut_turns = [replace(turn, text=splitter.cut(turn.text, separator)) for turn in turns]
+    cut_turns = _changed(turns, lambda text: splitter.cut(text, separator))
     pieces = splitter.pieces(render(cut_turns, mark))
-    present = splitter.edges & set[str]().union(*(turn.text for turn in turns))
+    present = splitter.edges & set[str]().union(*texts)
     if present:
         substitutes = dict(zip(sorted(present), unused, strict=False))
         hide = str.maketrans(substitutes)
-        hidden = [replace(turn, text=turn.text.translate(hide)) for turn in turns]
-        safe_pieces = splitter.pieces(render(hidden, mark))
+        safe_pieces = splitter.pieces(render(_changed(turns, lambda text: text.translate(hide)), mark))
         if _tokens(safe_pieces) != _tokens(pieces):
             show = str.maketrans({hidden: shown for shown, hidden in substitutes.items()})
             return [replace(piece, text=piece.text.translate(show)) for piece in safe_pieces]
     return [replace(piece, text=piece.text.replace(separator, "")) for piece in pieces]
+
+
+def _changed(turns: Sequence[Turn], change: Callable[[str], str]) -> list[Turn]:
+    return [replace(turn, text=change(turn.text), reasoning=change(turn.reasoning)) for turn in turns]
 
 
 def _tokens(pieces: Iterable[Piece]) -> list[int]:

@@ -9,14 +9,26 @@ from itertools import takewhile
 from hermes_cli.messages import Message, Role
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.jinja_template import JinjaTemplate
-from hermes_cli.prompts.prompt_format import Segment, is_continued
+from hermes_cli.prompts.prompt_format import (
+    Segment,
+    continues_answer,
+    excludes_reasoning,
+    is_continued,
+    mark_segments,
+)
 from hermes_cli.prompts.protected_text import ControlSplitter, ControlToken, Piece, render_pieces
+from hermes_cli.prompts.reasoning import Reasoning
+from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_roles import RoleSupport, Turn
 from hermes_cli.prompts.text_encoder import PIECE, Encode, TextEncoder
 
 CACHED_PROMPTS = 64
-REASONING = frozenset(("<think>", "</think>", "[THINK]", "[/THINK]"))
-"""The control tokens around a model's reasoning. They do not end an answer."""
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
+"""The names of the reasoning in templates. Source: those of Qwen3, Gemma 4 and gpt-oss."""
+QUESTION = Turn(Role.USER, "a0z")
+NO_VARIABLES: Mapping[str, object] = {}
+NO_THINKING: Mapping[str, object] = {"enable_thinking": False, "thinking": False}
+"""The variables that switch reasoning off. Source: the templates of Qwen3 and DeepSeek V3.1."""
 
 
 class TemplateFormat:
@@ -39,32 +51,75 @@ class TemplateFormat:
         self._template = JinjaTemplate(template.source, template.special_tokens)
         ids = {text: token.id for text, token in control.items()}
         self.encoder = TextEncoder(encode, ids, end_ids)
-        self.end_ids = frozenset({*end_ids, *(i for text, i in ids.items() if text not in REASONING)})
+        self.reasoning = Reasoning(ids, template.source)
+        self.end_ids = frozenset({*end_ids, *ids.values()}) - frozenset(self.reasoning.token_texts)
+        closing = mark_segments(self.reasoning, self.encoder, self.reasoning.closing)
+        self.closing_ids = tuple(_flat(closing))
         self.vocabulary = f"{vocabulary} {hashlib.sha256(template.source.encode()).hexdigest()[:16]}"
         self._splitter = ControlSplitter(control)
         bos = template.special_tokens.get("bos_token", "")
         self._bos = [Piece(bos, control[bos])] if template.adds_bos and bos in control else []
         self._support = RoleSupport(lambda turns: self._render(turns, add_generation_prompt=True))
-        opening, prompt = self._find_opening()
-        tokens = [index for index, piece in enumerate(opening) if piece.token is not None]
-        self._answer_frame = opening[tokens[0] : tokens[-1] + 1] if tokens else []
-        self._has_empty_opening = bool(prompt) and prompt[-1].token is not None
+        self._opening = self._opening_of({})
+        self._opens_reasoning = self.reasoning.is_open("".join(piece.text for piece in self._opening))
+        self._empty_reasoning = self._find_empty_reasoning()
+        self._answer_frame, self._has_empty_opening = self._find_answer_frame()
         # Each turn renders its prompt several times: to count it, to show it and to send it.
         self._pieces = lru_cache(maxsize=CACHED_PROMPTS)(self._pieces_of)
 
-    def _render(self, turns: Sequence[Turn], *, add_generation_prompt: bool) -> str:
-        messages = [{"role": str(turn.role), "content": turn.text} for turn in turns]
-        return self._template.render(messages, add_generation_prompt=add_generation_prompt)
+    def _render(
+        self,
+        turns: Sequence[Turn],
+        *,
+        add_generation_prompt: bool,
+        variables: Mapping[str, object] = NO_VARIABLES,
+    ) -> str:
+        messages = [_template_message(turn) for turn in turns]
+        return self._template.render(messages, add_generation_prompt=add_generation_prompt, **variables)
 
-    def _find_opening(self) -> tuple[list[Piece], list[Piece]]:
-        """Return the pieces with which the template opens an answer, and those of the whole prompt."""
-        turns = [Turn(Role.USER, "a0z")]
+    def _opening_of(self, variables: Mapping[str, object]) -> list[Piece]:
+        """Return the pieces with which the template opens an answer."""
         closed, opened = (
-            self._splitter.pieces(self._render(turns, add_generation_prompt=is_open))
+            self._splitter.pieces(
+                self._render([QUESTION], add_generation_prompt=is_open, variables=variables)
+            )
             for is_open in (False, True)
         )
-        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(closed, opened, strict=False)))
-        return opened[same:], opened
+        return opened[_common(closed, opened) :]
+
+    def _find_empty_reasoning(self) -> list[Piece]:
+        """Return the pieces after the opening of an answer with which the model does not reason.
+
+        They come from the template if it has a switch for reasoning that changes only them.
+        """
+        marks = self.reasoning
+        prompt, switched = (
+            self._splitter.pieces(self._render([QUESTION], add_generation_prompt=True, variables=variables))
+            for variables in (NO_VARIABLES, NO_THINKING)
+        )
+        if len(switched) > len(prompt) and switched[: len(prompt)] == prompt:
+            return switched[len(prompt) :]
+        if self._opens_reasoning:
+            return self._splitter.pieces(marks.closing)
+        is_closed = any(piece.text == marks.end for piece in self._opening)
+        return [] if is_closed else self._splitter.pieces(marks.empty)
+
+    def _find_answer_frame(self) -> tuple[list[Piece], bool]:
+        """Return the pieces before a finished answer, and whether the answer's text follows them directly."""
+        answer, next_question = Turn(Role.ASSISTANT, "a1z"), Turn(Role.USER, "a2z")
+        try:
+            closed = self._splitter.pieces(
+                self._render([QUESTION, answer, next_question], add_generation_prompt=False)
+            )
+            before = self._splitter.pieces(self._render([QUESTION], add_generation_prompt=False))
+        except InvalidTemplate:
+            return [], False
+        position = next((i for i, piece in enumerate(closed) if "a1z" in piece.text), 0)
+        frame = closed[_common(before, closed) : position]
+        tokens = [index for index, piece in enumerate(frame) if piece.token is not None]
+        prompt = self._splitter.pieces(self._render([QUESTION], add_generation_prompt=True))
+        is_direct = prompt[-1].token is not None or closed[position].text.startswith("a1z")
+        return frame[tokens[0] :] if tokens else [], is_direct
 
     def _pieces_of(self, messages: tuple[Message, ...], *, continues: bool) -> list[Piece]:
         """Return the prompt as pieces: a control token, or the text between two of them."""
@@ -74,6 +129,7 @@ class TemplateFormat:
         else:
             turns = self._support.adapt(messages[:-1]) if continues else turns
             pieces = render_pieces(self._splitter, self._closed, turns)
+            pieces += self._empty_reasoning if excludes_reasoning(messages) else []
         has_bos = bool(pieces) and pieces[0].token is not None and pieces[:1] == self._bos
         return pieces if has_bos else [*self._bos, *pieces]
 
@@ -141,9 +197,21 @@ class TemplateFormat:
         return _flat(self.segments(messages))
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids after the last control token of the prompt, which the model will continue."""
+        """Return the ids between the last control token before the answer and the answer."""
         segments = self.segments(messages)
+        if not continues_answer(messages):
+            if self.reasoning.headers and self.reasoning.is_exact:
+                return ()
+            added = len(self._opening) + len(self._empty_reasoning) * excludes_reasoning(messages)
+            opening = segments[max(len(segments) - added, 0) :]
+            marks = [i for i, s in enumerate(opening) if s.control and s.ids[0] in self.reasoning.token_texts]
+            segments = segments[: len(segments) - len(opening) + marks[0]] if marks else segments
         return segments[-1].ids if segments and not segments[-1].control else ()
+
+    def begins_reasoning(self, messages: Sequence[Message]) -> bool:
+        """Return whether the prompt ends in the model's reasoning, which the model then continues."""
+        is_new = not (continues_answer(messages) or excludes_reasoning(messages))
+        return self._opens_reasoning and is_new
 
     def common_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids that begin every prompt in which a turn of the user follows `messages`."""
@@ -169,6 +237,16 @@ class TemplateFormat:
     def _is_too_long(self, message: Message, limit: int) -> bool:
         text = message.sent_text
         return len(text) > PIECE and self.encoder.has_more_tokens(text, 2 * limit)
+
+
+def _template_message(turn: Turn) -> dict[str, str]:
+    message = {"role": str(turn.role), "content": turn.text}
+    return message | dict.fromkeys(REASONING_KEYS, turn.reasoning) if turn.reasoning else message
+
+
+def _common(left: Sequence[Piece], right: Sequence[Piece]) -> int:
+    """Return the number of equal pieces at the beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
 
 
 def _flat(segments: Iterable[Segment]) -> list[int]:

@@ -25,6 +25,7 @@ class Turn:
 
     role: Role
     text: str
+    reasoning: str = ""
 
 
 class RoleSupport:
@@ -58,9 +59,10 @@ class RoleSupport:
             role = Role.USER if is_moved else message.role
             is_joined = not self._has_repetition or (index == 1 and _moves_system(messages, turns))
             if turns and turns[-1].role is role and is_joined:
-                turns[-1] = Turn(role, f"{turns[-1].text}{BETWEEN_JOINED}{message.sent_text}")
+                text = f"{turns[-1].text}{BETWEEN_JOINED}{message.sent_text}"
+                turns[-1] = Turn(role, text, message.reasoning or "")
             else:
-                turns.append(Turn(role, message.sent_text))
+                turns.append(Turn(role, message.sent_text, message.reasoning or ""))
         first = next((i for i, turn in enumerate(turns) if turn.role is not Role.SYSTEM), len(turns))
         starts_with_greeting = first < len(turns) and turns[first].role is Role.ASSISTANT
         if not turns or (starts_with_greeting and not self._has_greeting):

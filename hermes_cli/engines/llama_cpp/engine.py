@@ -167,7 +167,7 @@ class LlamaCppEngine:
         for cached, done in prefix:
             evaluated = done - cached
             yield Chunk("", progress=Progress(evaluated, len(prompt) - cached))
-        with closing(self._allowed(prompt, options, cancel)) as events:
+        with closing(self._within_budget(answer, prompt, options, cancel)) as events:
             for event in events:
                 if progress := event.get("progress"):
                     cached, done, total = progress
@@ -175,35 +175,56 @@ class LlamaCppEngine:
                     yield Chunk("", progress=Progress(done - cached, total - cached))
                     continue
                 generated = event["generated"]
-                if text := self._feed(answer, event):
-                    yield Chunk(text)
+                if (chunk := self._feed(answer, event)).has_text:
+                    yield chunk
                 if answer.finish_reason is not None:
                     break
-        if text := answer.flush():
-            yield Chunk(text)
+        if (chunk := answer.flush()).has_text:
+            yield chunk
         usage = Usage(len(prompt), generated, cached)
         yield Chunk("", answer.completion(usage, FinishReason.CANCELLED))
 
-    def _feed(self, answer: Answer, event: dict[str, Any]) -> str:
-        """Add the text of an event to the answer, and return the text that can be shown.
+    def _feed(self, answer: Answer, event: dict[str, Any]) -> Chunk:
+        """Add the text of an event to the answer, and return what can be shown.
 
         See `server.OnEvent` for the events.
         """
         if reason := event.get("finish"):
             answer.finish_reason = FinishReason.LENGTH if reason == "length" else FinishReason.STOP
-            return ""
+            return Chunk("")
         answer.start_decode()
         return answer.feed(event["text"], event["ids"])
 
-    def _allowed(
-        self, prompt: list[int], options: GenerationOptions, cancel: Cancel
+    def _within_budget(
+        self, answer: Answer, prompt: list[int], options: GenerationOptions, cancel: Cancel
     ) -> Generator[dict[str, Any]]:
-        """Yield the events of an answer without banned phrases."""
+        """Yield the events of an answer. If its reasoning exceeds the budget, the model begins to answer."""
+        # llama.cpp rounds the context window up to 256 tokens, so it would generate more than fit.
+        room = self.context_size - len(prompt)
+        limit = min(room, room if options.max_tokens is None else options.max_tokens)
+        ids = list[int]()
+        while True:
+            before = len(ids)
+            with closing(self._allowed([*prompt, *ids], limit - before, options, cancel)) as events:
+                for event in events:
+                    if "progress" not in event:
+                        ids += event.get("ids", ())
+                        yield event | {"generated": before + event["generated"]}
+                    elif not before:
+                        yield event
+                    if answer.exceeds_budget:
+                        break
+            if not answer.exceeds_budget or cancel.is_set():
+                return
+            ids += answer.close_reasoning()
+
+    def _allowed(
+        self, prompt: list[int], max_tokens: int, options: GenerationOptions, cancel: Cancel
+    ) -> Generator[dict[str, Any]]:
+        """Yield the events of an answer of at most `max_tokens` without banned phrases."""
 
         def complete(ids: list[int], banned: Collection[int]) -> Generator[dict[str, Any]]:
-            # llama.cpp rounds the context window up to 256 tokens, so it would generate more than fit.
-            room = self.context_size - len(prompt)
-            limit = min(room, room if options.max_tokens is None else options.max_tokens) - len(ids)
+            limit = max_tokens - len(ids)
             if limit <= 0:
                 yield {"finish": "length", "generated": 0}
                 return

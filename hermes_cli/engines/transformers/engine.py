@@ -1,6 +1,7 @@
 """The transformers engine. For each turn it evaluates only the new tokens."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, Progress, PromptToken, Usage
@@ -149,7 +150,8 @@ class _Generation:
         breakers = vocabulary.breakers if options.dry_multiplier else ()
         never = vocabulary.ids_where(self._ban.matches) if options.ban else ()
         sampler = Sampler(options, decoder.device, breakers, never)
-        self._tokens = TokenGenerator(decoder, sampler, self._history, limit, lookup=lookup)
+        self._new_tokens = partial(TokenGenerator, decoder, sampler, self._history, lookup=lookup)
+        self._tokens = self._new_tokens(limit)
         self._banned: dict[int, set[int]] = {}
         """Maps a position to the ids that began a banned phrase there."""
         self._finish_reason = FinishReason.CANCELLED
@@ -168,13 +170,12 @@ class _Generation:
             yield Chunk("", progress=progress)
         while answer.finish_reason is None and (pieces := self._next_pieces(cancel)) is not None:
             answer.start_decode()
-            for piece in pieces:
-                if answer.finish_reason is None and (text := answer.feed(piece.text, piece.ids)):
-                    yield Chunk(text)
-        held = self._ban.flush()
-        text = "".join(answer.feed(piece.text, piece.ids) for piece in held if answer.finish_reason is None)
-        if text := text + answer.flush():
-            yield Chunk(text)
+            yield from _fed(answer, pieces)
+            if answer.exceeds_budget:
+                self._append(answer.close_reasoning(), cancel)
+        yield from _fed(answer, self._ban.flush())
+        if (chunk := answer.flush()).has_text:
+            yield chunk
         generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)
         usage = Usage(len(self._prompt), generated, self._decoder.cached_tokens)
         yield Chunk("", answer.completion(usage, self._finish_reason, self._tokens.no_graphs_reason))
@@ -184,7 +185,7 @@ class _Generation:
         if cancel.is_set():
             return None
         position = len(self._history.ids)
-        if position == self._end:
+        if position >= self._end:
             self._finish_reason = FinishReason.LENGTH
             return None
         token = self._tokens.next(self._banned.get(position, ()))
@@ -200,6 +201,14 @@ class _Generation:
             self._remove(removed)
         return ready
 
+    def _append(self, ids: Sequence[int], cancel: Cancel) -> None:
+        """Let the model read ids that it has not generated."""
+        for token in ids:
+            self._history.append(token)
+        for _ in _prefill(self._decoder, self._history.ids[:-1], cancel):
+            pass
+        self._tokens = self._new_tokens(max(0, self._end - len(self._history.ids)))
+
     def _remove(self, pieces: list[Piece]) -> None:
         """Rewind to the start of a banned phrase, and ban its first id at that position."""
         position = len(self._history.ids) - sum(len(piece.ids) for piece in pieces)
@@ -207,6 +216,13 @@ class _Generation:
         self._banned.setdefault(position, set()).add(pieces[0].ids[0])
         self._history.truncate(position)
         self._decoder.rewind(position - 1)
+
+
+def _fed(answer: Answer, pieces: Sequence[Piece]) -> Iterator[Chunk]:
+    """Add pieces to the answer until it ends, and yield what can be shown."""
+    for piece in pieces:
+        if answer.finish_reason is None and (chunk := answer.feed(piece.text, piece.ids)).has_text:
+            yield chunk
 
 
 def _prefill(decoder: Decoder, ids: list[int], cancel: Cancel) -> Iterator[Progress]:
