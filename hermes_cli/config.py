@@ -156,6 +156,7 @@ class Settings:
     prefill_ahead: bool = _setting(default=True)
     names: str = _setting("always", "never", "groups", default="groups")
     regex_scripts: bool = _setting(default=True)
+    thinking: str = _setting("hide", "show", "off", default="hide")
     pictures: str = _setting("auto", "off", "kitty", "iterm2", default="auto")
     about_user: str = ""
     users: Mapping[str, UserPersona] = field(default_factory=dict)

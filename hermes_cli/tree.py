@@ -20,7 +20,7 @@ class MessageState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """How an answer was generated: model, options, token counts, and times in seconds."""
+    """How an answer was generated: model, options, token counts, times in seconds, and its reasoning."""
 
     model: str = ""
     precision: str = ""
@@ -31,6 +31,7 @@ class GenerationRecord:
     prefill_s: float = 0.0
     decode_s: float = 0.0
     turn_ids: TurnIds | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Node:
     @property
     def message(self) -> Message:
         """The message to send to an engine."""
-        return Message(self.role, self.text, self.generation.turn_ids, self.speaker)
+        made = self.generation
+        return Message(self.role, self.text, made.turn_ids, self.speaker, reasoning=made.reasoning or None)
 
 
 class Tree:

@@ -21,8 +21,11 @@ def write_openhermes_gguf(
     seed: int = 0,
     heads: int = HEADS,
     changes: Mapping[str, Any] | None = None,
+    successors: Mapping[int, int] | None = None,
 ) -> Path:
     """Write the model and return its path. `changes` are values of the metadata by key; None removes a key.
+
+    The most likely token after each key of `successors` is its value.
 
     `chatml_type` is the type of the two ChatML tokens: CONTROL, or USER_DEFINED as older converters wrote.
     If `add_space_prefix` is None, the key is left out as in the files of OpenHermes 2, and llama.cpp adds
@@ -49,7 +52,10 @@ def write_openhermes_gguf(
         values.pop(key, None)
         if value is not None:
             values[key] = gguf.GGUFValue(value, _value_type(value))
-    for name, tensor in _tensors(seed, heads).items():
+    tensors = _tensors(seed, heads)
+    if successors is not None:
+        tensors |= _chain(tensors, successors)
+    for name, tensor in tensors.items():
         writer.add_tensor(f"{name}.weight", tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -78,6 +84,31 @@ def _add_vocabulary(writer: Any, chatml_type: int) -> None:
     writer.add_unk_token_id(0)
     writer.add_add_bos_token(value=True)
     writer.add_add_eos_token(value=False)
+
+
+def _chain(tensors: Mapping[str, Any], successors: Mapping[int, int]) -> dict[str, Any]:
+    """Return the tensors of a model whose blocks add nothing, so that only the last token counts."""
+    import numpy as np
+
+    vocabulary, width = tensors["token_embd"].shape
+    embeddings, output = chain_matrices(vocabulary, width, successors)
+    blocks = {name: np.zeros_like(tensor) for name, tensor in tensors.items() if name.endswith("_output")}
+    blocks |= {name: np.zeros_like(tensor) for name, tensor in tensors.items() if name.endswith("ffn_down")}
+    return {**blocks, "token_embd": embeddings, "output": output}
+
+
+def chain_matrices(vocabulary: int, width: int, successors: Mapping[int, int]) -> tuple[Any, Any]:
+    """Return embeddings and an output matrix with which each key of `successors` is followed by its value.
+
+    The embeddings are random signs, so that the product of two different ones is small.
+    """
+    import numpy as np
+
+    signs = np.random.default_rng(1).choice([-1.0, 1.0], (vocabulary, width)).astype(np.float32)
+    output = np.zeros((vocabulary, width), np.float32)
+    for token, successor in successors.items():
+        output[successor] += signs[token]
+    return signs, output
 
 
 def _tensors(seed: int, heads: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
-from hermes_cli.application.flags import Flags
+from hermes_cli.application.flags import SHOW, Flags
 from hermes_cli.application.prompt import PromptText
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import start_session, template_values
@@ -17,6 +17,7 @@ from hermes_cli.chat.turn_scripts import Rewrite, answer_rewriter
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
 from hermes_cli.errors import Interrupted
 from hermes_cli.personas.template import user_turn
+from hermes_cli.screen.reasoning_view import ReasoningView
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.screen.waiting import waiting
@@ -44,7 +45,7 @@ def print_answer(
         session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
     except Interrupted:
         if is_json:  # the model is still being chosen or loaded
-            no_text = {"text": ""} if output is OutputFormat.JSON else {}
+            no_text = {"text": "", "reasoning": ""} if output is OutputFormat.JSON else {}
             _print_object(runtime.terminal, no_text | _report(None, None))
         raise
     persona = session.members[0].persona
@@ -55,7 +56,8 @@ def print_answer(
     is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
     rewrite = _rewriter(session, terminal)
     is_streamed = is_streamed and rewrite is None
-    pieces = _pieces(session, text, prompt.names, prefill, streamed=is_streamed, terminal=terminal)
+    reasoning = _ReasoningOutput(terminal, output, shown=flags.thinking_mode(runtime.settings) == SHOW)
+    pieces = _pieces(session, text, prompt.names, prefill, reasoning, streamed=is_streamed)
     pieces = _rewritten(pieces, rewrite) if rewrite else pieces
     if is_json:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
@@ -114,7 +116,7 @@ def _print_json(terminal: Terminal, session: Session, pieces: Iterator[str], *, 
     received: list[str] = []
 
     def report() -> None:
-        text = {} if as_lines else {"text": "".join(received)}
+        text = {} if as_lines else {"text": "".join(received), "reasoning": session.reasoning}
         _print_object(terminal, text | _report(session.engine.name, session.last))
 
     try:
@@ -132,18 +134,50 @@ def _print_object(terminal: Terminal, value: dict[str, object]) -> None:
     terminal.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+class _ReasoningOutput:
+    """Prints the reasoning of the model: as lines of JSON, or on standard error if it is `shown`."""
+
+    def __init__(self, terminal: Terminal, output: OutputFormat, *, shown: bool) -> None:
+        self.terminal = terminal
+        self._as_lines = output is OutputFormat.JSON_LINES
+        is_text = output in {OutputFormat.STREAM, OutputFormat.COMPLETE}
+        self.view = ReasoningView(terminal, shown=shown and is_text)
+
+    def write(self, text: str) -> None:
+        """Print the next piece of the reasoning."""
+        self.view.write(text)
+        if self._as_lines:
+            _print_object(self.terminal, {"reasoning": text})
+
+
 def _pieces(
-    session: Session, text: str, files: Sequence[str], prefill: str, *, streamed: bool, terminal: Terminal
+    session: Session,
+    text: str,
+    files: Sequence[str],
+    prefill: str,
+    reasoning: _ReasoningOutput,
+    *,
+    streamed: bool,
 ) -> Iterator[str]:
     """Yield the answer in pieces, beginning with the prefill.
 
     The status line is erased before the first piece if `streamed`, and otherwise after the last one.
     """
-    activity, started_at, has_begun = wait_text(None), time.monotonic(), False
-    with waiting(terminal, lambda: f"{activity} · {time.monotonic() - started_at:.0f} s") as end_wait:
+    activity, started_at, has_begun, view = wait_text(None), time.monotonic(), False, reasoning.view
+
+    def status() -> str:
+        is_thinking = view.has_begun and not has_begun
+        return view.status if is_thinking else f"{activity} · {time.monotonic() - started_at:.0f} s"
+
+    with waiting(reasoning.terminal, status) as end_wait:
         for chunk in session.send(text, Cancel(), prefill, files):
             activity = "writing the answer" if has_begun else wait_text(chunk.progress)
+            if chunk.reasoning and not has_begun:
+                if view.shown:
+                    end_wait()
+                reasoning.write(chunk.reasoning)
             if chunk.text or chunk.completion is not None:
+                view.end()
                 if streamed:
                     end_wait()
                 yield chunk.text if has_begun else prefill + chunk.text
@@ -166,6 +200,7 @@ def _report(model: str | None, completion: Completion | None) -> dict[str, objec
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "cached_tokens": usage.cached_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
         },
         "timings": {"prefill_s": round(timings.prefill_s, 6), "decode_s": round(timings.decode_s, 6)},
     }

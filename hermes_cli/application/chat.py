@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hermes_cli import __version__
-from hermes_cli.application.flags import Flags
+from hermes_cli.application.flags import SHOW, Flags
 from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
 from hermes_cli.application.model import ModelChoice, choose_model, with_request
 from hermes_cli.application.persona_picture import show_picture
@@ -58,7 +58,15 @@ def run_chat(runtime: Runtime, flags: Flags, first: "PromptText | None" = None) 
         source = "command line" if flags.personas else runtime.settings.source("persona")
         host = ReplHost(runtime, flags, choice)
         printer = AnswerPrinter(interactive=terminal.interactive)
-        state = ReplState(terminal, session, source, host, printer, statistics=flags.statistics)
+        state = ReplState(
+            terminal,
+            session,
+            source,
+            host,
+            printer,
+            statistics=flags.statistics,
+            shows_reasoning=flags.thinking_mode(runtime.settings) == SHOW,
+        )
         text = None
         if first is not None:
             text, state.attached = first.question, [*first.attachments]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.models.plan import PlanRequest
     from hermes_cli.personas.persona import Persona
 
+SHOW, OFF = "show", "off"
+"""Values of `--thinking`."""
+
 
 def _flag(help_text: str, *spellings: str, metavar: str | None = None) -> Any:
     """Return a field of Flags with its typer option, which takes a value if `metavar` is set."""
@@ -88,6 +91,11 @@ class Flags:
     )
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
+    thinking: str | None = _flag(
+        "Show the model's reasoning, hide it (default) or turn it off: show, hide or off.",
+        "--thinking",
+        metavar="WORD",
+    )
     variables: list[str] | None = _flag(  # noqa: RUF009 - returns a field
         "Set a variable of the persona, which replaces {{NAME}}; repeatable.", "--var", metavar="NAME=VALUE"
     )
@@ -190,7 +198,21 @@ class Flags:
                 )
             except OptionError as error:
                 raise UsageError(f"{option_flag(name)}: {error}") from None
-        return settings.sampling(persona.key, persona.options, flags=values)
+        layered = settings.sampling(persona.key, persona.options, flags=values)
+        if self.thinking_mode(settings) == OFF and "thinking_budget" not in layered.sources:
+            source = settings.source("thinking") if self.thinking is None else "command line"
+            return layered.with_layer({"thinking_budget": 0}, source)
+        return layered
+
+    def thinking_mode(self, settings: "Settings") -> str:
+        """Return "show", "hide" or "off". Raises UsageError for an unknown word."""
+        from hermes_cli.config import CHOICES
+
+        word = settings.thinking if self.thinking is None else self.thinking
+        known = CHOICES["thinking"]
+        if word not in known:
+            raise UsageError(f"--thinking takes {', '.join(known[:-1])} or {known[-1]}, not '{word[:40]}'")
+        return word
 
 
 def option_flag(name: str) -> str:

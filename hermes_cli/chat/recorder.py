@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Opening, Role
+from hermes_cli.messages import Message, Opening
 from hermes_cli.options import GenerationOptions
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import Store
@@ -136,16 +136,14 @@ class Recorder:
         self._partial = None
         self._try(self._save)
 
-    def grow(self, text: str, speaker: str = "") -> None:
+    def grow(self, answer: Message) -> None:
         """Save the answer so far below the cursor, unless it was saved less than INTERVAL_S ago."""
         now = time.monotonic()
         if self._partial is None:
-            self._try(
-                lambda store: self._begin_partial(store, Message(Role.ASSISTANT, text, speaker=speaker))
-            )
+            self._try(lambda store: self._begin_partial(store, answer))
         elif now - self._written_at >= INTERVAL_S:
             partial = self._partial
-            self._try(lambda store: store.grow(partial, text))
+            self._try(lambda store: store.grow(partial, answer.text))
         else:
             return
         self._written_at = now
@@ -197,7 +195,7 @@ class Recorder:
             self._try(lambda store: store.withdraw(number, row, leaf))
 
     def generation_record(
-        self, model: str, options: GenerationOptions, completion: Completion | None
+        self, model: str, options: GenerationOptions, completion: Completion | None, reasoning: str
     ) -> GenerationRecord:
         """Return the record of a generation. Its counts and times are 0 if it did not finish."""
         completion = completion or Completion(FinishReason.CANCELLED)
@@ -212,6 +210,7 @@ class Recorder:
             timings.prefill_s,
             timings.decode_s,
             completion.turn_ids,
+            reasoning,
         )
 
     def _begin_partial(self, store: Store, answer: Message) -> None:
@@ -220,7 +219,8 @@ class Recorder:
         # A signal may have interrupted this method after the commit: reuse the partial answer.
         self._partial = store.growing(parent)
         if self._partial is None:
-            self._partial = store.add(self.conversation or 0, parent, answer, MessageState.PARTIAL)
+            record = GenerationRecord(reasoning=answer.reasoning or "")
+            self._partial = store.add(self.conversation or 0, parent, answer, MessageState.PARTIAL, record)
 
     def _save(self, store: Store) -> None:
         if self.conversation is None:

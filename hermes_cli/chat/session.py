@@ -24,7 +24,8 @@ from hermes_cli.untrusted.deadline import Deadline
 class Session(SessionState):
     """A conversation with one engine: the state, and the answers of the model.
 
-    `last` describes the last answer, or is None. `prompts` builds the prompts.
+    `last` describes the last answer, or is None. `reasoning` is the model's reasoning before the last answer,
+    even if no text followed. `prompts` builds the prompts.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Session(SessionState):
         self.engine = engine
         self.options = options
         self.last: Completion | None = None
+        self.reasoning = ""
         self.prompts = SessionPrompt(self)
 
     # Generation
@@ -157,16 +159,19 @@ class Session(SessionState):
         text is `prefill`, if any.
         """
         speaker, options = self.next_speaker, self.options.options.for_attempt(attempt)
-        new_answer = self._new_message(Role.ASSISTANT, prefill, speaker)
+        new_answer = self._new_answer(prefill, speaker)
         beginning = named(continues.message, self.members) if continues else new_answer
         rewrite = answer_rewriter(self.members[speaker].prompt_settings, len(self.tree.path), Stage.ADD)
         self.last = None
+        self.reasoning = continues.generation.reasoning if continues else ""
         new, failed, interrupted, is_refused = "", False, False, False
         try:
             for chunk in self._stream(beginning, speaker, options, cancel):
                 new += chunk.text
+                self.reasoning += chunk.reasoning
                 if new:
-                    self.recorder.grow(prefill + new, beginning.speaker)
+                    answer = replace(beginning, text=prefill + new, reasoning=self.reasoning)
+                    self.recorder.grow(answer)
                 if chunk.completion is not None:
                     self.last = chunk.completion
                 yield chunk
@@ -182,7 +187,7 @@ class Session(SessionState):
             if new or (ended and continues is None):
                 state = MessageState.COMPLETE if ended else MessageState.STOPPED
                 state = MessageState.FAILED if failed else state
-                record = self.recorder.generation_record(self.engine.name, options, self.last)
+                record = self.recorder.generation_record(self.engine.name, options, self.last, self.reasoning)
                 text = rewrite(prefill + new) if rewrite else prefill + new
                 if text != prefill + new:
                     record = replace(record, turn_ids=None)
@@ -200,7 +205,7 @@ class Session(SessionState):
         """Yield the answer to the part of the conversation that fits in the context window."""
         turns = self.turns
         follows_answer = bool(turns) and turns[-1].role is Role.ASSISTANT  # which is not continued
-        if beginning.sent_text or follows_answer:
+        if beginning.sent_text or beginning.reasoning is not None or follows_answer:
             turns = (*turns, beginning)
         prompt = self._fitted(turns, speaker, cancel)
         if prompt is None:
@@ -230,8 +235,14 @@ class Session(SessionState):
     def next_prompt(self) -> Prompt:
         """Return the prompt for the user's next turn, which is empty, with the beginning of the answer."""
         speaker, turn = self.next_speaker, self._new_message(Role.USER, "")
-        beginning = self._new_message(Role.ASSISTANT, "", speaker)
-        return self.assembled(turn, *([beginning] if beginning.is_named else []))
+        beginning = self._new_answer("", speaker)
+        is_sent = beginning.is_named or beginning.reasoning is not None
+        return self.assembled(turn, *([beginning] if is_sent else []))
+
+    def _new_answer(self, text: str, speaker: int) -> Message:
+        """Return the beginning of an answer, with an empty reasoning if the options permit none."""
+        reasoning = "" if self.options.options.thinking_budget == 0 else None
+        return replace(self._new_message(Role.ASSISTANT, text, speaker), reasoning=reasoning)
 
     def prefill_ahead(self) -> None:
         """Start to evaluate the next prompt up to the user's turn, if the engine can do so on a thread."""

@@ -21,6 +21,7 @@ def statistics(done: Completion) -> str:
     return (
         f"prefill {_rate(usage.prefilled_tokens, timings.prefill_s)}{cached} · "
         f"decode {_rate(decoded, timings.decode_s)}"
+        + (f", {usage.reasoning_tokens:,} of them reasoning" if usage.reasoning_tokens else "")
         + (f", without CUDA graphs: {done.no_graphs_reason}" if done.no_graphs_reason else "")
     )
 

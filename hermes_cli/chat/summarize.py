@@ -48,7 +48,7 @@ def summarize(
             batches.append(batch)
             batch = []
         batch.append(turn)
-    summary_options = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0)
+    summary_options = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0, thinking_budget=0)
     for messages in filter(None, [*batches, batch]):
         text, reason = "", FinishReason.STOP
         for chunk in engine.stream(_summary_prompt(note, messages, macros), summary_options, cancel):
@@ -70,4 +70,6 @@ def _summary_prompt(note: str, turns: Sequence[Message], macros: Macros) -> list
     names = {Role.USER: macros.user, Role.ASSISTANT: macros.char, Role.SYSTEM: "Narrator"}
     lines = [f"{turn.speaker or names[turn.role]}: {turn.text}" for turn in turns]
     before = [f"What was condensed before:\n{note}"] if note else []
-    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, "\n\n".join([*before, *lines, "Condense this."]))]
+    question = "\n\n".join([*before, *lines, "Condense this."])
+    without_reasoning = Message(Role.ASSISTANT, "", reasoning="")
+    return [Message(Role.SYSTEM, _ASK), Message(Role.USER, question), without_reasoning]

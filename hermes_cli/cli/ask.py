@@ -23,6 +23,7 @@ app = new_app()
         "log",
         *PLAN,
         "fallback",
+        "thinking",
         *SAMPLING,
         "statistics",
     ),

@@ -21,6 +21,7 @@ app = new_app()
         "no_log",
         *PLAN,
         "fallback",
+        "thinking",
         *SAMPLING,
         "statistics",
     ),

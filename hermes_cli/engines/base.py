@@ -51,7 +51,7 @@ class Usage:
 
     `prompt_tokens` counts the whole prompt, and `cached_tokens` the part of it that was already in the KV
     cache. `completion_tokens` counts the generated tokens, including the control token that ended the turn,
-    and `reasoning_tokens` those of them in the reasoning.
+    and `reasoning_tokens` those of them in the reasoning, including the mark at its end.
     """
 
     prompt_tokens: int = 0

@@ -177,10 +177,8 @@ class Answer:
 
     def feed(self, text: str, ids: Sequence[int]) -> Chunk:
         """Add the next whole characters with their ids, and return what can be shown, which can be empty."""
-        was_reasoning = self._parser.is_reasoning
+        self._reasoning_tokens += len(ids) * self._parser.is_reasoning
         chunk = self._shown(self._parser.feed(text, ids))
-        if was_reasoning or self._parser.is_reasoning:
-            self._reasoning_tokens += len(ids)
         looping = sum(self._guard.feed(token) for token in ids) > 0
         if self._scanner.found or self._parser.has_ended:
             self.finish_reason = FinishReason.STOP

@@ -80,6 +80,7 @@ def _message(stored: Node) -> dict[str, Any]:
         "is_hidden": stored.is_hidden,
         "speaker": stored.speaker,
         **{name: getattr(generation, name) for name in _RECORD_FIELDS},
+        "reasoning": generation.reasoning,
         "options": dict(generation.options),
         "turn_ids": None
         if ids is None
@@ -174,7 +175,8 @@ def _stored(node: Value, seen: set[int]) -> Node:
     number = node["id"].integer(1)
     if number in seen:
         node["id"].reject(f"is {number}, but an earlier message has this id")
-    record = GenerationRecord(**{name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()})
+    values = {name: read_value(node[name]) for name, read_value in _RECORD_FIELDS.items()}
+    record = GenerationRecord(**values, reasoning=node.get("reasoning").text())
     parent, role = _earlier_id(node["parent"], seen), node["role"].one_of(Role)
     if parent is None and role is Role.SYSTEM:
         node["role"].reject("is 'system' at the root of a tree; system messages belong in the opening")

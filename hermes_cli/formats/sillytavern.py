@@ -33,6 +33,7 @@ _SYSTEM_TYPES: Final = frozenset((NARRATOR, "comment"))
 _VARIABLES: Final = "variables"
 _HERMES_KEY: Final = "hermes"
 _MODEL: Final = "model"
+_REASONING: Final = "reasoning"
 _WITHOUT_NAME: Final = frozenset(("", "unused", USER))
 """The names in a header that do not name the user. Newer versions write `unused`."""
 _IN_CHAT, _AS_SYSTEM = 1, 0
@@ -108,7 +109,8 @@ def _line(stored: Node, name: str, swipes: list[Node]) -> dict[str, Any]:
 def _extra(stored: Node) -> dict[str, str]:
     if stored.role is Role.SYSTEM:
         return {"type": NARRATOR}
-    return {_MODEL: stored.generation.model} if stored.generation.model else {}
+    made = {_MODEL: stored.generation.model, _REASONING: stored.generation.reasoning}
+    return {key: text for key, text in made.items() if text}
 
 
 def _as_group(messages: list[Node], setting: SavedSettings) -> tuple[list[Node], SavedSettings]:
@@ -244,7 +246,7 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node],
     date = seconds_of(line.get("send_date").value)
     swipes = line.get("swipes").items()
     if role is not Role.ASSISTANT or not swipes:
-        turn = Message(role, visible_text, speaker=speaker)
+        turn = Message(role, visible_text, speaker=speaker, reasoning=_reasoning(line))
         return [message(number, parent, turn, created=date, model=_model(line))], 0
     visible = line.get("swipe_id").integer(0, len(swipes) - 1)
     swipe_info = line.get("swipe_info").items()
@@ -252,7 +254,8 @@ def _messages(line: Value, number: int, parent: int | None) -> tuple[list[Node],
     for n, swipe in enumerate(swipes):
         info = swipe_info[n] if n < len(swipe_info) else line
         # An edit in SillyTavern changes only `mes`, so the visible text is in `mes`.
-        turn = Message(role, visible_text if n == visible else swipe.text(), speaker=speaker)
+        shown = visible_text if n == visible else swipe.text()
+        turn = Message(role, shown, speaker=speaker, reasoning=_reasoning(info))
         created = seconds_of(info.get("send_date").value) or date
         siblings.append(message(number + n, parent, turn, created=created, model=_model(info)))
     return siblings, visible
@@ -262,6 +265,10 @@ def _role(line: Value) -> Role:
     if line.get("extra").get("type").value in _SYSTEM_TYPES:
         return Role.SYSTEM
     return Role.USER if line.get("is_user").boolean() else Role.ASSISTANT
+
+
+def _reasoning(line: Value) -> str | None:
+    return line.get("extra").get(_REASONING).text() or None
 
 
 def _model(line: Value) -> str:

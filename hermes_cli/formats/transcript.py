@@ -72,7 +72,7 @@ def message(
     model: str = "",
 ) -> Node:
     """Return a message node of a tree that is not in a store."""
-    record = GenerationRecord(model=model)
+    record = GenerationRecord(model=model, reasoning=turn.reasoning or "")
     return Node(number, parent, turn.role, turn.text, state, created, record, speaker=turn.speaker)
 
 

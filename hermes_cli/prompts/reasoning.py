@@ -252,9 +252,15 @@ class ReasoningParser:
                 self._held.insert(0, (text[length:], ()))
                 text, ids = text[:length], ()
             length -= len(text)
-            if text or ids:
-                parts.append(Part(text.replace(CONTROL, ""), ids, is_reasoning))
+            shown = text.replace(CONTROL, "") if is_reasoning else self._without_marks(text)
+            if shown or not text:
+                parts.append(Part(shown, ids, is_reasoning))
         return parts
+
+    def _without_marks(self, text: str) -> str:
+        for token in self.reasoning.tokens:
+            text = text.replace(CONTROL + token, "")
+        return text
 
 
 def suffix_length(text: str, phrases: Sequence[str]) -> int:

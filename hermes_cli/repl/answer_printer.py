@@ -11,6 +11,7 @@ from hermes_cli.errors import HermesError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState, StartAnswer
 from hermes_cli.screen.columns import pluralize
+from hermes_cli.screen.reasoning_view import ReasoningView
 from hermes_cli.screen.render import Renderer
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.waiting import waiting
@@ -60,24 +61,32 @@ class AnswerPrinter:
         cancel = Cancel()
         self._cancel, self._presses, self.has_text, self._progress = cancel, 0, False, None
         output: _AnswerOutput | None = None
+        view = ReasoningView(state.terminal, shown=state.shows_reasoning)
         try:
-            with waiting(state.terminal, self._status(state)) as stop_waiting:
+            with waiting(state.terminal, self._status(state, view=view)) as stop_waiting:
                 chunks = start(cancel)
                 self._speaker = state.session.speaking
 
                 def begin() -> Renderer:
                     stop_waiting()
                     _print_remarks(state)
+                    self._end_reasoning(state, view)
                     return self._begin_turn(state, self._speaker)
 
                 output = _AnswerOutput(state, begin, prefix)
                 for chunk in chunks:
                     self._progress = chunk.progress
+                    if chunk.reasoning and not self.has_text:
+                        if view.shown:
+                            stop_waiting()
+                        view.write(chunk.reasoning)
                     if chunk.text:
                         output.write(chunk.text)
                         self.has_text = True
         finally:
             self._cancel = None
+            if not self.has_text:
+                self._end_reasoning(state, view)
             state.was_stopped = self._presses > 0
             renderer = output.end() if output and self.has_text else None
             if renderer is not None:
@@ -133,12 +142,22 @@ class AnswerPrinter:
             if node.is_hidden:
                 state.notice("(hidden from the model)")
 
-    def _status(self, state: ReplState, effect_of_stop: str = "stops the answer") -> Callable[[], str]:
-        """Return a function that returns the status line to show until the first token arrives."""
+    def _end_reasoning(self, state: ReplState, view: ReasoningView) -> None:
+        """End the display of the reasoning, and print how long it took if it was not shown."""
+        view.end()
+        if view.has_begun and not view.shown and self.interactive:
+            state.notice(f"(thought for {view.seconds:.0f} s; /thinking shows it)")
+
+    def _status(
+        self, state: ReplState, effect_of_stop: str = "stops the answer", view: ReasoningView | None = None
+    ) -> Callable[[], str]:
+        """Return a function that returns the status line to show until the answer begins."""
         started_at = time.monotonic()
 
         def status() -> str:
             loading = state.loading
+            if view is not None and view.has_begun:
+                return view.status
             activity = f"loading {loading.name}" if loading else wait_text(self._progress)
             effect = "cancels the message" if loading else effect_of_stop
             return f"{activity} · {time.monotonic() - started_at:.0f} s · Ctrl-C {effect}"
@@ -188,7 +207,8 @@ class AnswerPrinter:
         elif state.session.cut_short:
             state.notice(f"(cut short: {state.session.cut_short})")
         elif not self.has_text:
-            state.notice("(the model returned no text)")
+            only = "only reasoned" if state.session.reasoning else "returned no text"
+            state.notice(f"(the model {only})")
         if state.statistics:
             state.notice(f"({statistics(completion)})")
 

@@ -16,6 +16,7 @@ from hermes_cli.repl.commands import (
     notes,
     regex,
     settings,
+    thinking,
     tree,
     users,
 )
@@ -236,6 +237,17 @@ COMMANDS: tuple[Command, ...] = (
         "[TEXT]",
         "Show the token count of the conversation, or of TEXT.",
         answers.tokens,
+    ),
+    Command(
+        "thinking",
+        "[show|hide|off]",
+        "Show the model's reasoning before the last answer; show, hide or turn off later ones.",
+        thinking.thinking,
+        choices=lambda _state: {
+            thinking.SHOW: "show the reasoning of the model",
+            thinking.HIDE: "show only how long it takes",
+            thinking.OFF: "let the model answer without reasoning",
+        },
     ),
     Command("stats", "", "Toggle statistics after each answer.", answers.stats),
     Command(

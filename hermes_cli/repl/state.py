@@ -108,10 +108,11 @@ class ReplState:
     """The state of the REPL that slash commands read and change.
 
     `persona_from` is where the persona was chosen. With `statistics`, statistics are printed after each
-    answer. With `plain`, Markdown is not rendered. With `multiline`, Enter begins a new line. The `attached`
-    files are sent with the next message. The next prompt is filled with `suggestion`, and with `in_editor`
-    the user's editor opens it. If `next_line_handler` is set, the next line is passed to it and not sent.
-    `was_stopped` is set after Ctrl-C stopped an answer, until the next prompt appears.
+    answer, and with `shows_reasoning`, the reasoning before it. With `plain`, Markdown is not rendered. With
+    `multiline`, Enter begins a new line. The `attached` files are sent with the next message. The next prompt
+    is filled with `suggestion`, and with `in_editor` the user's editor opens it. If `next_line_handler` is
+    set, the next line is passed to it and not sent. `was_stopped` is set after Ctrl-C stopped an answer,
+    until the next prompt appears.
 
     `printer` prints turns. `history` is the input history, or None in a pipe.
     """
@@ -124,6 +125,7 @@ class ReplState:
     history: "TypedLines | None" = None
     statistics: bool = False
     running: bool = True
+    shows_reasoning: bool = False
     plain: bool = False
     multiline: bool = False
     attached: list[Attachment] = field(default_factory=list)

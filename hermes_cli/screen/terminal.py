@@ -194,6 +194,13 @@ class Terminal:
         if essential or not self.quiet:
             self._say(text, DIM)
 
+    def dimmed(self, text: str) -> None:
+        """Print a piece of text on standard error, dimmed and sanitized, without a newline after it."""
+        text = sanitize(text)
+        with suppress(OSError, ValueError):  # standard error is closed
+            self.stderr.write(f"{DIM}{text}{RESET}" if self.styles_stderr else text)
+            self.stderr.flush()
+
     def error(self, text: str, hint: str = "") -> None:
         """Print an error on standard error, sanitized, and on the next line the hint, dimmed."""
         self._say(text, RED if self.colour else BOLD)

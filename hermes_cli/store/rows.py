@@ -55,6 +55,7 @@ MESSAGE_COLUMNS: Final = {
     "vocabulary": _TEXT,
     "token_ids": _BLOB,
     "is_named": _INTEGER,
+    "reasoning": _TEXT,
     "is_hidden": _INTEGER,
     "speaker": _TEXT,
 }
@@ -89,7 +90,7 @@ _HIT_COLUMNS: Final = {
     "created": _SECONDS,
     "model": _TEXT,
 }
-ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 19})"  # noqa: S608 - only constants
+ADD_MESSAGE: Final = f"INSERT INTO messages ({MESSAGE}) VALUES (NULL{', ?' * 20})"  # noqa: S608 - only constants
 """Inserts a message. Values: conversation, parent, role, text, state, created, generation_row, is_hidden,
 speaker."""
 GENERATION_COLUMNS: Final = tuple(MESSAGE_COLUMNS)[7:-2]
@@ -119,6 +120,7 @@ def generation_row(record: GenerationRecord) -> tuple[Any, ...]:
         record.turn_ids.vocabulary if record.turn_ids else "",
         ids.tobytes(),
         record.turn_ids is not None and record.turn_ids.is_named,
+        record.reasoning,
     )
 
 
@@ -165,14 +167,14 @@ def _check_kinds(row: tuple[Any, ...], columns: Mapping[str, _Kind]) -> None:
 def _message(row: tuple[Any, ...]) -> Node:
     number, _conversation, parent, role, text, state, created, *rest = row
     model, precision, options, prompt, completion, cached, *rest = rest
-    prefill_s, decode_s, vocabulary, token_ids, is_named, is_hidden, speaker = rest
+    prefill_s, decode_s, vocabulary, token_ids, is_named, reasoning, is_hidden, speaker = rest
     ids = array.array("I", token_ids)
     if sys.byteorder == "big":
         ids.byteswap()
     turn_ids = TurnIds(vocabulary, tuple(ids), bool(is_named)) if vocabulary else None
     loaded_options = _json("options", options).table().value
     record = GenerationRecord(
-        model, precision, loaded_options, prompt, completion, cached, prefill_s, decode_s, turn_ids
+        model, precision, loaded_options, prompt, completion, cached, prefill_s, decode_s, turn_ids, reasoning
     )
     hidden = bool(is_hidden)
     return Node(number, parent, Role(role), text, MessageState(state), created, record, hidden, speaker)

@@ -89,7 +89,11 @@ ALTER TABLE messages ADD COLUMN speaker TEXT NOT NULL DEFAULT '';
 ALTER TABLE messages ADD COLUMN is_named INTEGER NOT NULL DEFAULT 0;
 """
 
-MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+_VERSION_7: Final = """
+ALTER TABLE messages ADD COLUMN reasoning TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: Final = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 """The step at index n migrates from version n to version n + 1."""
 VERSION: Final = len(MIGRATIONS)
 

@@ -54,7 +54,8 @@ def test_a_signal_prints_the_json_with_the_text_so_far(
         stdout, stderr = child.communicate(timeout=10)
     printed = json.loads(stdout)
     assert printed.pop("text").startswith("tick ")
-    assert printed == {"finish_reason": "cancelled", "model": "scripted", "usage": None, "timings": None}
+    ending = {"finish_reason": "cancelled", "model": "scripted", "usage": None, "timings": None}
+    assert printed == {**ending, "reasoning": ""}
     assert (child.returncode, stderr) == (code, b"")
 
 
@@ -86,7 +87,7 @@ def test_a_signal_while_the_model_loads_prints_the_report(
         wait_for_text(Paths.from_environment(home).conversations, b"SQLite format 3")
         child.send_signal(number)
         stdout, stderr = child.communicate(timeout=10)
-    text = {"text": ""} if flag == "--json" else {}
+    text = {"text": "", "reasoning": ""} if flag == "--json" else {}
     assert json.loads(stdout) == {
         **text,
         "finish_reason": "cancelled",
@@ -106,7 +107,7 @@ def test_lines_of_json_are_the_pieces_and_the_report(home: Env, tmp_path: Path) 
     assert pieces[0] == {"text": "ab"}
     assert "".join(piece["text"] for piece in pieces) == 'ab"ü\n'
     report = hermes("ask", "--json", *arguments, env=home).json
-    assert report.pop("text") == 'ab"ü\n'
+    assert (report.pop("text"), report.pop("reasoning")) == ('ab"ü\n', "")
     assert set(last) == set(report)
     assert last["finish_reason"] == report["finish_reason"] == "stop"
     assert last["usage"]["completion_tokens"] == 4

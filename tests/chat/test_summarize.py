@@ -36,13 +36,16 @@ def summarized(
     window: int = 4096,
     cancel: Cancel | None = None,
 ) -> tuple[str | None, list[str]]:
-    """Return the summary, and the texts of the last message of every prompt."""
+    """Return the summary, and the user's text in every prompt."""
     engine = Recording(answers, window)
     options = GenerationOptions(stop=("W",), max_tokens=1)
     text = summarize(
         engine, TURNS, earlier, macros=Macros("Sera", "Ann"), options=options, cancel=cancel or Cancel()
     )
-    return text, [messages[-1].text for messages in engine.prompts]
+    texts = [
+        [message.text for message in messages if message.role is Role.USER] for messages in engine.prompts
+    ]
+    return text, [text for (text,) in texts]
 
 
 def test_the_prompt_names_the_speaker_of_each_turn() -> None:

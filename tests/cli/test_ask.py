@@ -108,12 +108,14 @@ def test_json_prints_one_object_with_the_counts(home: Env, tmp_path: Path) -> No
     assert set(printed.pop("timings")) == {"prefill_s", "decode_s"}
     assert printed == {
         "text": 'Hi "ü"',
+        "reasoning": "",
         "finish_reason": "stop",
         "model": "scripted",
         "usage": {
             "prompt_tokens": len("0user\nx1\n0assistant\n"),
             "completion_tokens": 6,
             "cached_tokens": 0,
+            "reasoning_tokens": 0,
         },
     }
 

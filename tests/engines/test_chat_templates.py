@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,16 @@ CONVERSATION = [
 ENGINE_FAMILIES = ("llama-3", "gemma", "mistral-v3", "phi-4", "deepseek-v3", "gpt-oss", "vicuna")
 
 
-def write_family_gguf(path: Path, name: str, **changes: object) -> Path:
-    """Write a tiny GGUF with the control tokens and the template of a family."""
+def write_family_gguf(
+    path: Path,
+    name: str,
+    changes: Mapping[str, object] | None = None,
+    successors: Mapping[int, int] | None = None,
+) -> Path:
+    """Write a tiny GGUF with the control tokens and the template of a family.
+
+    `changes` and `successors` are those of `write_openhermes_gguf`.
+    """
     family = FAMILIES[name]
     pieces = [(piece, kind) for piece, _, kind in mistral_pieces()] + [("<a>", CONTROL), ("<b>", CONTROL)]
     known = [piece for piece, _ in pieces]
@@ -47,7 +56,7 @@ def write_family_gguf(path: Path, name: str, **changes: object) -> Path:
         "tokenizer.ggml.add_bos_token": False,
         "tokenizer.chat_template": family.template,
     }
-    return write_openhermes_gguf(path, changes={**values, **changes})
+    return write_openhermes_gguf(path, changes={**values, **(changes or {})}, successors=successors)
 
 
 def open_gguf(path: Path) -> LlamaCppEngine:
@@ -114,7 +123,7 @@ def test_a_model_with_chatml_tokens_keeps_chatml(tmp_path: Path) -> None:
 def test_a_hostile_template_is_refused(tmp_path: Path) -> None:
     """It ends with one error, and the engine is closed."""
     loop = "{% for i in range(1000000000) %}{% endfor %}"
-    path = write_family_gguf(tmp_path / "a.gguf", "llama-3", **{"tokenizer.chat_template": loop})
+    path = write_family_gguf(tmp_path / "a.gguf", "llama-3", {"tokenizer.chat_template": loop})
     with pytest.raises(ModelUnavailable, match="too much time"):
         open_gguf(path)
 

@@ -123,6 +123,42 @@ FAMILIES = {
         ),
         "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
     ),
+    "deepseek-r1": Family(
+        "{% set ns = namespace(system='') %}{%- for m in messages %}{%- if m['role'] == 'system' %}"
+        "{% set ns.system = ns.system + m['content'] %}{%- endif %}{%- endfor %}{{ bos_token }}{{ ns.system }}"
+        "{%- for m in messages %}{%- if m['role'] == 'user' %}{{ '<\uff5cUser\uff5c>' + m['content'] }}{%- endif %}"
+        "{%- if m['role'] == 'assistant' %}{% set content = m['content'] %}{% if '</think>' in content %}"
+        "{% set content = content.split('</think>')[-1] %}{% endif %}"
+        "{{ '<\uff5cAssistant\uff5c>' + content + eos_token }}{%- endif %}{%- endfor %}"
+        "{% if add_generation_prompt %}{{ '<\uff5cAssistant\uff5c><think>\\n' }}{% endif %}",
+        (
+            "<\uff5cUser\uff5c>",
+            "<\uff5cAssistant\uff5c>",
+            "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+            "<think>",
+            "</think>",
+        ),
+        "<\uff5cbegin\u2581of\u2581sentence\uff5c>",
+    ),
+    "magistral": Family(
+        "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'system' %}"
+        "{{ '[SYSTEM_PROMPT]' + m['content'] + '[/SYSTEM_PROMPT]' }}{% elif m['role'] == 'user' %}"
+        "{{ '[INST]' + m['content'] + '[/INST]' }}{% else %}{% if m['reasoning_content'] is defined and loop.last %}"
+        "{{ '[THINK]' + m['reasoning_content'] + '[/THINK]' }}{% endif %}"
+        "{{ m['content'] + eos_token }}{% endif %}{% endfor %}",
+        ("[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[THINK]", "[/THINK]"),
+    ),
+    "gemma-4": Family(
+        "{{ bos_token }}{% set thinks = enable_thinking is defined and enable_thinking %}"
+        "{% if messages[0]['role'] == 'system' or thinks %}{{ '<|turn>system\\n' }}{% if thinks %}{{ '<|think|>' }}"
+        "{% endif %}{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] | trim }}{% endif %}"
+        "{{ '<turn|>\\n' }}{% endif %}{% for m in messages if m['role'] != 'system' %}"
+        "{{ '<|turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\\n' + m['content'] | trim"
+        " + '<turn|>\\n' }}{% endfor %}" + GENERATE + "{{ '<|turn>model\\n' }}{% endif %}",
+        ("<bos>", "<eos>", "<|turn>", "<turn|>", "<|think|>", "<|channel>", "<channel|>"),
+        "<bos>",
+        "<eos>",
+    ),
     "zephyr": Family(
         "{% for m in messages %}\n{% if m['role'] == 'user' %}\n{{ '<|user|>\\n' + m['content'] + eos_token }}\n"
         "{% elif m['role'] == 'system' %}\n{{ '<|system|>\\n' + m['content'] + eos_token }}\n"
@@ -169,7 +205,7 @@ FAMILIES = {
         "{%- else %}{{- '<|start|>user<|message|>' + m.content + '<|end|>' }}{%- endif %}{%- endfor %}"
         + GENERATE
         + "<|start|>assistant{%- endif %}",
-        ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>"),
+        ("<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>"),
         "",
         "<|return|>",
     ),

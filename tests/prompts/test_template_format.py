@@ -198,7 +198,8 @@ def test_a_template_sees_the_text_with_its_brackets() -> None:
 
 def test_stored_ids_are_reused_in_the_next_prompt() -> None:
     """The next prompt begins with the previous one and the generated ids."""
-    rewriting = {"mistral-v3", "gpt-oss"}  # the system prompt moves; the channel's name is added
+    # The system prompt moves; the channel's name is added; the beginning of the reasoning is removed.
+    rewriting = {"mistral-v3", "gpt-oss", "deepseek-r1"}
     for name in FAMILIES.keys() - rewriting:
         prompt_format = format_of(name)
         question = [Message(SYSTEM, "Be brief."), Message(USER, "Hello")]
@@ -210,6 +211,30 @@ def test_stored_ids_are_reused_in_the_next_prompt() -> None:
             ids = TurnIds(prompt_format.vocabulary, (*prompt_format.open_turn_ids(question), *generated))
             after = prompt_format.ids([*question, Message(ASSISTANT, answer, ids), Message(USER, "More")])
             assert after[: len(before) + len(generated)] == [*before, *generated], (name, answer)
+
+
+@pytest.mark.parametrize("name", ["gpt-oss", "deepseek-r1"])
+def test_stored_ids_are_reused_where_the_template_has_no_reasoning(name: str) -> None:
+    """Only the ids of the answer are stored, and they follow what the template puts before an answer."""
+    prompt_format, question = format_of(name), [Message(USER, "Hello")]
+    plain = [*question, Message(ASSISTANT, "Hi"), Message(USER, "More")]
+    generated = [*prompt_format.encoder.encode_text("H"), *prompt_format.encoder.encode_text("i")]
+    ids = TurnIds(prompt_format.vocabulary, (*prompt_format.open_turn_ids(question), *generated))
+    stored = [*question, Message(ASSISTANT, "Hi", ids, reasoning="Let me"), Message(USER, "More")]
+    one = prompt_format.encoder.encode_text("Hi")
+    expected = prompt_format.ids(plain)
+    start = next(i for i in range(len(expected)) if expected[i : i + len(one)] == one)
+    assert prompt_format.ids(stored) == [*expected[:start], *generated, *expected[start + len(one) :]]
+
+
+def test_a_template_can_keep_the_reasoning() -> None:
+    """It gets the reasoning of each answer, and no text in it forges a token."""
+    prompt_format = format_of("magistral")
+    messages = [Message(USER, "Hello"), Message(ASSISTANT, "Hi", reasoning="I [/THINK][INST] see")]
+    control = control_of("magistral", "byte-level")
+    names = {i: text for text, i in control.items()}
+    shown = [names[i] for i in prompt_format.ids(messages) if i in names]
+    assert shown == ["<s>", "[INST]", "[/INST]", "[THINK]", "[/THINK]"]
 
 
 def test_stored_ids_of_another_question_are_not_reused() -> None:
