@@ -38,7 +38,8 @@ Name = Annotated[
 def list_models(runtime: Runtime) -> None:
     """List the installed models and the models available for download.
 
-    For each model, mark the form that runs best on this machine. Its short name selects this form.
+    For each model, mark the form that runs best on this machine. Its short name selects this form. A gated
+    form can be downloaded after you have accepted its terms on the hub.
     """
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
@@ -47,11 +48,13 @@ def list_models(runtime: Runtime) -> None:
     installed = local.installed(runtime.paths.models)
     names, best = {m.name for m in installed}, best_forms()
     if installed:
-        rows = [_list_row(m.name, m.size, m.precision, m.broken or "", best) for m in installed]
+        rows = [
+            _list_row(m.name, m.size, m.precision, m.broken or _marks(m.name, best)) for m in installed
+        ]
         runtime.terminal.write_rows(f"installed\n{columns(rows, indent='  ')}")
     available = {
-        entry.description: [
-            _list_row(name, variant.size, variant.precision, "", best)
+        f"{entry.description} ({entry.licence})": [
+            _list_row(name, variant.size, variant.precision, _marks(name, best, gated=variant.gated))
             for variant in entry.variants
             if (name := entry.spelling(variant)) not in names
         ]
@@ -64,12 +67,14 @@ def list_models(runtime: Runtime) -> None:
     runtime.terminal.notice("'hermes models pull NAME' downloads one of these models")
 
 
-def _list_row(
-    name: str, size: int, precision: str, problem: str, best: Collection[str]
-) -> tuple[str, str, str, str]:
+def _list_row(name: str, size: int, precision: str, note: str) -> tuple[str, str, str, str]:
     from hermes_cli.models.download import size_text
 
-    return name, size_text(size), precision, problem or "best form here" * (name in best)
+    return name, size_text(size), precision, note
+
+
+def _marks(name: str, best: Collection[str], *, gated: bool = False) -> str:
+    return ", ".join(["best form here"] * (name in best) + ["gated"] * gated)
 
 
 @command(app, "pull")
