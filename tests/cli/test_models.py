@@ -173,6 +173,24 @@ def test_show_and_plan_read_a_checkpoint_folder(
     assert "hermes never runs" in refused.stderr
 
 
+def test_show_prints_the_licence(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the catalogue, or else from the file, whose text is sanitized."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--bartowski--Meta-Llama-3.1-8B-Instruct-GGUF/snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    write_small(folder / "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf", licence="unknown")
+    write_small(tmp_path / "mine.gguf", licence="mit\x1b[31m")
+    write_small(tmp_path / "none.gguf")
+
+    def licence(name: str) -> list[str]:
+        lines = hermes("models", "show", name, env=home).stdout.decode().splitlines()
+        return [line.removeprefix("licence").strip() for line in lines if line.startswith("licence")]
+
+    assert licence("llama-3.1-8b:gguf") == ["Llama 3.1 Community License"]
+    assert licence(str(tmp_path / "mine.gguf")) == ["mit␛[31m"]
+    assert licence(str(tmp_path / "none.gguf")) == []
+
+
 @pytest.mark.parametrize(
     ("tokenizer", "reason"),
     [

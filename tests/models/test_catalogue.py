@@ -89,7 +89,7 @@ def test_sizes_match_the_precision(entry: CatalogueEntry) -> None:
 
 
 def test_the_licences_that_are_not_open_source_are_named() -> None:
-    """Every model has a licence: Llama's and Gemma's have terms of their own, and Llama's weights are gated."""
+    """Llama and Gemma have terms of their own, and Llama's weights are gated."""
     special = {name: e.licence for name, e in CATALOGUE.items() if e.licence not in ("Apache-2.0", "MIT")}
     assert special == {"gemma-3-4b": GEMMA_LICENCE, "llama-3.1-8b": LLAMA_LICENCE}
     gated = [variant.repo for entry in CATALOGUE.values() for variant in entry.variants if variant.gated]
