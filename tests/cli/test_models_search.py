@@ -89,6 +89,13 @@ def test_search_without_a_result_prints_a_notice(home: Env, hub: FakeHub) -> Non
     assert result.stderr == "the hub lists no model that hermes can load for 'onnx'\n"
 
 
+def test_search_looks_at_a_limited_number_of_repositories(home: Env, hub: FakeHub) -> None:
+    """For each model to show, there are at most four requests besides that for the list."""
+    hub.files = {f"o/qwen3-{i}": {"README.md": b""} for i in range(30)}
+    assert search(home, hub.url, "qwen3", "--limit", "2").code == 0
+    assert len(hub.requests) == 1 + 8
+
+
 def test_search_goes_on_after_a_repository_that_fails(home: Env, hub: FakeHub) -> None:
     """The reason is printed in its place."""
     hub.statuses["/api/models/Qwen/Qwen3-4B-GGUF"] = 500

@@ -110,6 +110,13 @@ def test_the_estimate_is_close_to_the_plan(alias: str) -> None:
     assert float(fit.split()[2]) == pytest.approx(needed, abs=0.6)
 
 
+def test_a_model_of_the_catalogue_is_planned_with_its_own_shape() -> None:
+    """SmolLM2 1.7B has 0.98 GiB of weights, 1.5 GiB of KV cache, and a headroom of a tenth and 0.5 GiB."""
+    name = "smollm2-1.7b-instruct-q4_k_m.gguf"
+    model = FoundModel("HuggingFaceTB/SmolLM2-1.7B-Instruct-GGUF", files=(HubFile(name, 1_055_609_536),))
+    assert fits(model, machine(ram=1, free=0.1)) == ["needs about 3.1 GiB, 0.1 available"]
+
+
 def test_rows_have_the_shortest_argument_and_the_precision() -> None:
     """Image encoders, split files, importance matrices and names that cannot be given to -m are left out."""
     names = {

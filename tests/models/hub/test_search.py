@@ -168,7 +168,7 @@ def test_a_compressed_answer_is_refused(stocked: FakeHub) -> None:
 @pytest.mark.parametrize(
     ("limits", "pause_s", "message"),
     [
-        (SearchLimits(total_s=0.2), 0.05, "the hub took too long to answer the search"),
+        (SearchLimits(total_s=0.2), 0.2, "the hub took too long to answer the search"),
         (SearchLimits(idle_s=0.2), 2.0, "the hub cannot be reached to search it"),
     ],
     ids=["trickling", "silent"],
