@@ -1,7 +1,7 @@
 """Searches the hub for models and lists their files, within limits on requests, bytes and time.
 
 All text in the answers is untrusted. huggingface_hub reads answers of any size, so this module only takes the
-HTTP client and the headers from it.
+HTTP client and the token from it.
 """
 
 import time
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+from hermes_cli import __version__
 from hermes_cli.errors import DownloadError, HermesError
 from hermes_cli.models.hub.errors import translated_search_errors
 from hermes_cli.models.hub.repository import HubFile
@@ -105,13 +106,11 @@ def _get(
 ) -> Any:
     """Return the JSON value that the hub answers. Raises DownloadError."""
     with translated_search_errors():
-        from huggingface_hub import constants, get_session, utils
+        from huggingface_hub import constants, get_session
 
-        client: Any = utils  # its stubs do not export build_hf_headers
-        headers = {**client.build_hf_headers(), "Accept-Encoding": "identity"}
         url = f"{endpoint or constants.ENDPOINT}{path}"
         session: Any = get_session()
-        with session.stream("GET", url, params=query, headers=headers, timeout=limits.idle_s) as response:
+        with session.stream("GET", url, params=query, headers=_headers(), timeout=limits.idle_s) as response:
             _check_status(response.status_code)
             if response.headers.get("Content-Encoding", "identity") != "identity":  # could expand a lot
                 raise _SOURCE.error("is compressed")
@@ -123,6 +122,18 @@ def _get(
                 if time.monotonic() > deadline:
                     raise _too_slow()
     return json_parser.parse(bytes(body), _SOURCE, _JSON)
+
+
+def _headers() -> dict[str, str]:
+    """Return the HTTP headers with the user's token, if any.
+
+    Those of huggingface_hub would cost another request, and contain the versions of other packages.
+    """
+    from huggingface_hub import constants, get_token
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    headers = {"User-Agent": f"openhermes-cli/{__version__}", "Accept-Encoding": "identity"}
+    return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 
 
 def _too_slow() -> DownloadError:

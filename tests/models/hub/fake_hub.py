@@ -26,7 +26,8 @@ class FakeHub:
 
     `info` maps owner/name to more facts of a repository, such as "tags"; "sizes" maps file names to sizes.
     `answers` and `statuses` map paths to the bodies and statuses to send instead, with `headers`. Bodies are
-    sent in 20 parts with `pause_s` seconds between them. `requests` lists the requested paths and queries.
+    sent in 20 parts with `pause_s` seconds between them. `requests` lists the requested paths and queries,
+    and `tokens` the values of their Authorization headers.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class FakeHub:
     headers: dict[str, str] = field(default_factory=dict)
     pause_s: float = 0.0
     requests: list[str] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
     served: list[tuple[str, int, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -89,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.status is not None:
             return self._plain(self.hub.status, b"")
         self.hub.requests.append(self.path)
+        self.hub.tokens.append(self.headers["Authorization"])
         if path in self.hub.answers or path in self.hub.statuses:
             return self._plain(self.hub.statuses.get(path, 200), self.hub.answers.get(path, b""))
         if path == "/":

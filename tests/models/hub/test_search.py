@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
@@ -94,6 +95,20 @@ def test_files_are_requested_only_for_the_models_that_are_read(stocked: FakeHub)
     """One model takes two requests."""
     assert next(search("tiny", endpoint=stocked.url)).repo == "b/Tiny"
     assert len(stocked.requests) == 2
+
+
+def test_a_search_sends_the_token_if_there_is_one(
+    stocked: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read from HF_TOKEN, or else from the file of 'hf auth login'."""
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    found(stocked, "unknown")
+    (tmp_path / "token").write_text("hf_file\n")
+    found(stocked, "unknown")
+    monkeypatch.setenv("HF_TOKEN", "hf_variable")
+    found(stocked, "unknown")
+    assert stocked.tokens == [None, "Bearer hf_file", "Bearer hf_variable"]
 
 
 def test_a_repository_that_fails_is_found_with_the_reason(stocked: FakeHub) -> None:
