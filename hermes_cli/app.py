@@ -29,7 +29,7 @@ VERBS = {
     "chat": "Chat with a model.",
     "ask": "Answer one prompt and exit.",
     "tokens": "Show the token ids of the prompt that `ask` would send.",
-    "models": "List, download, show and remove models.",
+    "models": "List, search, download, show and remove models.",
     "personas": "List, show, create, edit, check, import and export personas.",
     "sessions": "List, show, search, rename, remove, check, export and import conversations.",
     "config": "Show and change the settings.",

@@ -279,5 +279,8 @@ def pull(runtime: Runtime, name: str) -> Path:
         size, duration = size_text(ref.variant.size), estimate(ref.variant.size, folder)
         target = sanitize_line(str(folder), LONG_LINE)
         runtime.terminal.notice(f"Downloading {size} to {target}: {duration}.")
+        if ref.variant.gated and ref.entry is not None:
+            free = ref.entry.spelling(ref.entry.gguf)
+            runtime.terminal.notice(f"{ref.name} is gated: its terms must be accepted; {free} is not gated")
     with progress(runtime.terminal) as report:
         return repository.pull(str(ref.repo), ref.file, progress=report)

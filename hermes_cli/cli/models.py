@@ -1,6 +1,7 @@
-"""`hermes models`: list, download, show, plan, quantize and remove models."""
+"""`hermes models`: list, search, download, show, plan, quantize and remove models."""
 
 import json
+import shlex
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
@@ -16,17 +17,20 @@ from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
+    from hermes_cli.application.model_search import SearchResult
 
 app = new_app(
-    "List, download, show and remove models.",
+    "List, search, download, show and remove models.",
     examples=(
-        "hermes models list",
+        "hermes models search qwen3 8b",
         "hermes models pull openhermes-2",
         "hermes models plan openhermes-2 --context 8192",
     ),
 )
 cache = new_app("Manage the prompt cache, which saves the KV caches of system prompts between runs.")
 app.add_typer(cache, name="cache")
+
+SHOWN_FILES = 40
 
 Name = Annotated[
     str,
@@ -38,7 +42,8 @@ Name = Annotated[
 def list_models(runtime: Runtime) -> None:
     """List the installed models and the models available for download.
 
-    For each model, mark the form that runs best on this machine. Its short name selects this form.
+    For each model, mark the form that runs best on this machine. Its short name selects this form. A gated
+    form can be downloaded after you have accepted its terms on the hub.
     """
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
@@ -47,11 +52,11 @@ def list_models(runtime: Runtime) -> None:
     installed = local.installed(runtime.paths.models)
     names, best = {m.name for m in installed}, best_forms()
     if installed:
-        rows = [_list_row(m.name, m.size, m.precision, m.broken or "", best) for m in installed]
+        rows = [_list_row(m.name, m.size, m.precision, m.broken or _marks(m.name, best)) for m in installed]
         runtime.terminal.write_rows(f"installed\n{columns(rows, indent='  ')}")
     available = {
-        entry.description: [
-            _list_row(name, variant.size, variant.precision, "", best)
+        f"{entry.description} ({entry.licence})": [
+            _list_row(name, variant.size, variant.precision, _marks(name, best, gated=variant.gated))
             for variant in entry.variants
             if (name := entry.spelling(variant)) not in names
         ]
@@ -64,12 +69,65 @@ def list_models(runtime: Runtime) -> None:
     runtime.terminal.notice("'hermes models pull NAME' downloads one of these models")
 
 
-def _list_row(
-    name: str, size: int, precision: str, problem: str, best: Collection[str]
-) -> tuple[str, str, str, str]:
+def _list_row(name: str, size: int, precision: str, note: str) -> tuple[str, str, str, str]:
     from hermes_cli.models.download import size_text
 
-    return name, size_text(size), precision, problem or "best form here" * (name in best)
+    return name, size_text(size), precision, note
+
+
+def _marks(name: str, best: Collection[str], *, gated: bool = False) -> str:
+    return ", ".join(["best form here"] * (name in best) + ["gated"] * gated)
+
+
+@command(app, "search", examples=("hermes models search qwen3 8b --limit 3",))
+def search(
+    runtime: Runtime,
+    words: Annotated[list[str], typer.Argument(metavar="WORDS...", help="Words in the name of the model.")],
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=20, metavar="N", help="Show at most N models.")
+    ] = 5,
+) -> None:
+    """Search the Hugging Face hub for models, and show which files fit this machine.
+
+    Show the files that hermes can load, most downloaded models first. The last column is the name to give to
+    'hermes models pull' or -m. Whether a file fits is an estimate from its size.
+    """
+    from hermes_cli.application.model_search import search_models
+
+    text = " ".join(words)
+    is_found = has_gated = False
+    for result in search_models(text, limit):
+        is_found, has_gated = True, has_gated or result.model.is_gated
+        runtime.terminal.write_rows(_search_text(result))
+    if not is_found:
+        runtime.terminal.notice(f"the hub lists no model that hermes can load for '{sanitize_line(text)}'")
+        return
+    runtime.terminal.notice(
+        "'hermes models pull NAME' downloads one of these; whether it fits is estimated from its size"
+    )
+    if has_gated:
+        runtime.terminal.notice(
+            "for a gated model, accept its terms on https://huggingface.co, then run 'hf auth login'"
+        )
+
+
+def _search_text(result: "SearchResult") -> str:
+    """Return a heading with the repository, and one row for each file."""
+    from hermes_cli.models.download import size_text
+
+    model = result.model
+    gated = "gated" if model.is_gated else ""
+    facts = (model.repo, sanitize_line(model.licence, 60), gated, pluralize(model.downloads, "download"))
+    heading = sanitize_line(" · ".join(filter(None, facts)), LONG_LINE)
+    if model.problem:
+        return f"{sanitize_line(model.repo)}\n  {sanitize_line(model.problem, LONG_LINE)}"
+    rows = [
+        (file.precision, size_text(file.size) if file.size else "", file.fit, shlex.quote(file.argument))
+        for file in result.files[:SHOWN_FILES]
+    ]
+    more = len(result.files) - len(rows)
+    lines = [heading, columns(rows, indent="  "), f"  and {more} more" if more else ""]
+    return "\n".join(filter(None, lines))
 
 
 @command(app, "pull")

@@ -1,9 +1,10 @@
 """Describes one model as rows of text for the user."""
 
+from hermes_cli.models.catalogue import STARTER, entry_of_repo
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
 from hermes_cli.models.gguf.model import GgufHeader
-from hermes_cli.models.local import InstalledModel
+from hermes_cli.models.local import InstalledModel, ModelSource
 from hermes_cli.models.units import KV_ELEMENT_BYTES
 
 
@@ -16,12 +17,21 @@ def rows(model: InstalledModel) -> list[tuple[str, str]]:
         ("format", f"{model.format.value} {model.precision}".rstrip()),
         ("broken", model.broken or ""),
         ("from", model.repo or model.source.value),
+        ("licence", _licence(model)),
     ]
     if model.header is not None:
         all_rows += _header_rows(model.header)
     if model.checkpoint is not None:
         all_rows += _checkpoint_rows(model.checkpoint)
     return [row for row in all_rows if row[1]]
+
+
+def _licence(model: InstalledModel) -> str:
+    """Return the licence from the catalogue, or else from the file's metadata, or an empty string."""
+    entry = STARTER if model.source is ModelSource.STARTER else entry_of_repo(model.repo)
+    if entry is not None:
+        return entry.licence
+    return model.header.licence if model.header else ""
 
 
 def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:

@@ -139,9 +139,11 @@ def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
         linear_parameters=shape.linear_parameters,
         dtype="bfloat16" if is_plain else "float16",
         bits=16 if is_plain else 4,
+        is_tied=shape.tied,
         layer_bytes=(layer,) * shape.layers if is_gguf else (),
         output_bytes=int(shape.vocabulary * shape.width * bytes_per_parameter),
         width=shape.width,
         vocabulary=shape.vocabulary,
         head_widths=(shape.head_dim,),
+        is_chatml=entry.is_chatml,
     )

@@ -91,6 +91,21 @@ def _from_catalogue(entry: CatalogueEntry, variant_name: str) -> ModelRef:
     )
 
 
+def is_repository(name: str) -> bool:
+    """Return whether `name` is a valid name of a repository on the hub, such as owner/name."""
+    return bool(_HUB_NAME.fullmatch(name)) and ".." not in name and "--" not in name
+
+
+def hub_argument(repo: str, file: str | None) -> str | None:
+    """Return the argument for -m that names a file or the weights of a repository, or None if none can."""
+    text = f"{repo}:{file}" if file else repo
+    try:
+        _check_text(text)
+        return _from_hub(text).name
+    except (UsageError, ModelUnavailable):
+        return None
+
+
 def variant_ref(variant: Variant) -> ModelRef:
     """Return the reference to a variant in the catalogue."""
     return _hub_ref(variant.repo, variant.file)
@@ -132,7 +147,7 @@ def _from_hub(text: str) -> ModelRef:
     repo, colon, file = text.partition(":")
     if "/" not in repo:
         raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
-    if not _HUB_NAME.fullmatch(repo) or ".." in repo or "--" in repo:
+    if not is_repository(repo):
         raise ModelUnavailable(f"'{repo}' is not a valid repository name", SPELLINGS)
     parts = file.split("/")
     if colon and (not _HUB_FILE.fullmatch(file) or any(part in ("", ".", "..") for part in parts)):

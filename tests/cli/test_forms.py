@@ -90,6 +90,26 @@ def test_pull_downloads_the_gguf_without_a_gpu(home: Env, packages: Path, hub: F
     assert [name for name, *_ in hub.served] == [GGUF]
 
 
+def test_pull_of_gated_weights_names_the_form_that_is_not_gated(home: Env) -> None:
+    """The hub refuses the download, and the error names the page with the terms."""
+    weights = "meta-llama/Llama-3.1-8B-Instruct"
+    with FakeHub({weights: checkpoint_files()}, gated={weights}) as hub:
+        done = subprocess.run(
+            [sys.executable, "-m", "hermes_cli", "models", "pull", "llama-3.1-8b:16bit"],
+            env={**home, "PYTHONPATH": os.pathsep.join(sys.path), "HF_ENDPOINT": hub.url},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 69
+    _, notice, _, hint = done.stderr.splitlines()
+    assert notice == (
+        "llama-3.1-8b:16bit is gated: its terms must be accepted; llama-3.1-8b:gguf is not gated"
+    )
+    assert f"https://huggingface.co/{weights}" in hint
+
+
 def test_plan_shows_both_forms_and_the_reason(home: Env, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan of a short name shows the table of the chosen form, both forms, and the reason."""
     set_hardware(monkeypatch, machine(free=24))

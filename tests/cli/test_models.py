@@ -40,16 +40,28 @@ def test_list_prints_one_table_with_one_description_for_each_model(
     assert lines[1].split()[0] == "mine"
     assert [line for line in lines if not line.startswith(" ")] == [
         "installed",
-        "OpenHermes 2 - Mistral 7B: the model hermes was made for",
-        "OpenHermes 2.5 - Mistral 7B: its successor, trained on more code",
-        "SmolLM2 135M Instruct: very small, for trying out hermes",
+        "OpenHermes 2 - Mistral 7B: the model hermes was made for (Apache-2.0)",
+        "OpenHermes 2.5 - Mistral 7B: its successor, trained on more code (Apache-2.0)",
+        "SmolLM2 135M Instruct: very small, for trying out hermes (Apache-2.0)",
+        "SmolLM2 1.7B Instruct: small and fast, for English (Apache-2.0)",
+        "Gemma 3 4B: over 140 languages; hermes shows it no images (Gemma Terms of Use)",
+        "Phi-4-mini 3.8B Instruct: math and logic, for little memory (MIT)",
+        "Qwen3 4B: thinks before it answers, over 100 languages (Apache-2.0)",
+        "Mistral 7B Instruct v0.3: general conversation (Apache-2.0)",
+        "Llama 3.1 8B Instruct: long texts, eight languages (Llama 3.1 Community License)",
+        "Qwen3 8B: like Qwen3 4B, larger (Apache-2.0)",
+        "Qwen3 14B: the largest of the three (Apache-2.0)",
+        "Mistral Small 3 24B Instruct: knowledge, dozens of languages (Apache-2.0)",
     ]
     names = [line.split()[0] for line in lines if line.startswith("  openhermes-2:")]
     assert names == [f"openhermes-2:{form}" for form in ("gguf", "q5_k_m", "q8_0", "16bit", "gptq", "awq")]
-    assert [line.split()[0] for line in lines if "best form here" in line] == [
-        "openhermes-2:16bit",
-        "openhermes-2.5:16bit",
+    best = [line.split()[0] for line in lines if "best form here" in line]
+    assert best == [
+        *(f"openhermes-{version}:16bit" for version in ("2", "2.5")),
+        *(f"{name}:16bit" for name in ("smollm2-1.7b", "qwen3-4b", "mistral-7b", "llama-3.1-8b")),
+        *(f"qwen3-{size}:16bit" for size in ("8b", "14b")),
     ]
+    assert [line.split()[0] for line in lines if line.endswith("gated")] == ["llama-3.1-8b:16bit"]
     assert max(map(len, lines)) <= 80
     assert result.stderr == "'hermes models pull NAME' downloads one of these models\n"
 
@@ -159,6 +171,24 @@ def test_show_and_plan_read_a_checkpoint_folder(
     refused = hermes("models", "plan", "o/tiny", env=home)
     assert refused.code == 69
     assert "hermes never runs" in refused.stderr
+
+
+def test_show_prints_the_licence(home: Env, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the catalogue, or else from the file, whose text is sanitized."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / "models--bartowski--Meta-Llama-3.1-8B-Instruct-GGUF/snapshots" / COMMIT
+    folder.mkdir(parents=True)
+    write_small(folder / "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf", licence="unknown")
+    write_small(tmp_path / "mine.gguf", licence="mit\x1b[31m")
+    write_small(tmp_path / "none.gguf")
+
+    def licence(name: str) -> list[str]:
+        lines = hermes("models", "show", name, env=home).stdout.decode().splitlines()
+        return [line.removeprefix("licence").strip() for line in lines if line.startswith("licence")]
+
+    assert licence("llama-3.1-8b:gguf") == ["Llama 3.1 Community License"]
+    assert licence(str(tmp_path / "mine.gguf")) == ["mit␛[31m"]
+    assert licence(str(tmp_path / "none.gguf")) == []
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,11 @@ class GgufHeader:
         return self._text("general.name")
 
     @property
+    def licence(self) -> str:
+        """The model's licence in the file's metadata, usually an SPDX identifier in lower case."""
+        return self._text("general.license")
+
+    @property
     def context_length(self) -> int:
         """The context length that the model was trained with, in tokens."""
         return self._number("context_length")

@@ -11,6 +11,9 @@ from hermes_cli.errors import DownloadError, HermesError, ModelUnavailable, firs
 from hermes_cli.models.download import disk_full
 
 NO_HUB = "check the network or the HTTPS_PROXY setting, or give the path of a .gguf file with -m"
+NO_SEARCH = (
+    "check the network, HF_ENDPOINT or the HTTPS_PROXY setting; 'hermes models list' needs no connection"
+)
 AGAIN = "run the command again to resume the download"
 
 
@@ -50,6 +53,23 @@ def translated_errors(repo: str, needed: int, folder: Path) -> Iterator[None]:
         raise _translate(repo, error) from error
     finally:
         hub_log.set_verbosity(verbosity)
+
+
+@contextlib.contextmanager
+def translated_search_errors() -> Iterator[None]:
+    """Translate every exception that a search of the hub in the block raises into a DownloadError."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except HermesError:
+        raise
+    except errors.OfflineModeIsEnabled as error:
+        raise DownloadError("the hub cannot be searched: HF_HUB_OFFLINE is set", "unset it") from error
+    except (transport_error(), ConnectionError) as error:
+        raise DownloadError("the hub cannot be reached to search it", NO_SEARCH) from error
+    except Exception as error:
+        raise DownloadError(f"the hub could not be searched: {first_line(error)}", NO_SEARCH) from error
 
 
 def _translate(repo: str, error: Exception) -> ModelUnavailable:

@@ -33,10 +33,13 @@ def write_small(
     blocks: int = 2,
     file_type: int | None = 3,
     template: str = "{{ messages }}",
+    licence: str = "",
 ) -> None:
     """Write a llama model with `blocks` layers whose only weights are two width x width matrices."""
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name(title)
+    if licence:
+        writer.add_license(licence)
     writer.add_context_length(context)
     writer.add_block_count(blocks)
     writer.add_embedding_length(width)

@@ -1,25 +1,34 @@
-"""A fake Hugging Face hub for downloads, on a random port of 127.0.0.1.
+"""A fake Hugging Face hub for downloads and searches, on a random port of 127.0.0.1.
 
-It answers HEAD and GET of /owner/name/resolve/…/file with the hub's own headers and byte ranges, and lists
-the files of a repository. Attributes switch on faults: a connection that breaks off after a number of bytes,
-a wrong size, a gated repository.
+It answers HEAD and GET of /owner/name/resolve/…/file with the hub's own headers and byte ranges, lists the
+files of a repository, and finds repositories by a word in their names. Attributes switch on faults: a
+connection that breaks off after a number of bytes, a wrong size, a gated repository, any other answer.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass
 class FakeHub:
-    """`files` maps owner/name to {file name: content}. `served` lists (path, first byte, bytes sent)."""
+    """`files` maps owner/name to {file name: content}. `served` lists (path, first byte, bytes sent).
+
+    `info` maps owner/name to more facts of a repository, such as "tags"; "sizes" maps file names to sizes.
+    `answers` and `statuses` map paths to the bodies and statuses to send instead, with `headers`. Bodies are
+    sent in 20 parts with `pause_s` seconds between them. `requests` lists the requested paths and queries,
+    and `tokens` the values of their Authorization headers.
+    """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     break_after: list[int] = field(default_factory=list)
@@ -28,6 +37,13 @@ class FakeHub:
     gated: set[str] = field(default_factory=set)
     ignore_ranges: bool = False
     status: int | None = None
+    info: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: dict[str, bytes] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    pause_s: float = 0.0
+    requests: list[str] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
     served: list[tuple[str, int, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -63,6 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(body=True)
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the client closed the connection early
+            super().handle()
+
     def log_message(self, *_args: Any) -> None:
         """Suppress the request log."""
 
@@ -70,22 +90,36 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if self.hub.status is not None:
             return self._plain(self.hub.status, b"")
+        self.hub.requests.append(self.path)
+        self.hub.tokens.append(self.headers["Authorization"])
+        if path in self.hub.answers or path in self.hub.statuses:
+            return self._plain(self.hub.statuses.get(path, 200), self.hub.answers.get(path, b""))
         if path == "/":
             return self._plain(200, b"")
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(/revision/.*)?", path):
-            return self._list(match.group(1))
+        if match := re.fullmatch(r"/api/models(/([^/]+/[^/]+)(/revision/.*)?)?", path):
+            return self._list(match.group(2)) if match.group(1) else self._search()
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
             return self._file(match.group(1), match.group(2), body=body)
         return self._plain(404, b"")
 
+    def _search(self) -> None:
+        query = parse_qs(urlsplit(self.path).query)
+        words = query["search"][0].lower().split()
+        found = [repo for repo in self.hub.files if all(word in repo.lower() for word in words)]
+        rows = [{"tags": [], "downloads": 0, **self.hub.info.get(repo, {}), "id": repo} for repo in found]
+        rows.sort(key=lambda row: -int(row["downloads"]) if query["sort"] == ["downloads"] else 0)
+        self._plain(200, json.dumps(rows[: int(query["limit"][0])]).encode())
+
     def _list(self, repo: str) -> None:
         if repo not in self.hub.files:
             return self._error(401, "RepoNotFound")
+        more = self.hub.info.get(repo, {})
         siblings = [
-            {"rfilename": n, "size": len(c), "blobId": "0" * 40} for n, c in self.hub.files[repo].items()
+            {"rfilename": n, "size": more.get("sizes", {}).get(n, len(c)), "blobId": "0" * 40}
+            for n, c in self.hub.files[repo].items()
         ]
         info = {"id": repo, "modelId": repo, "sha": COMMIT, "siblings": siblings, "private": False}
-        return self._plain(200, json.dumps({**info, "tags": [], "downloads": 0}).encode())
+        return self._plain(200, json.dumps({**info, "tags": [], "downloads": 0, **more}).encode())
 
     def _file(self, repo: str, name: str, *, body: bool) -> None:
         if repo not in self.hub.files:
@@ -131,6 +165,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        for name, value in self.hub.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body)
+            self._send_slowly(body)
+
+    def _send_slowly(self, body: bytes) -> None:
+        step = len(body) // 20 + 1 if self.hub.pause_s else len(body) + 1
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            self.wfile.flush()
+            time.sleep(self.hub.pause_s)
