@@ -32,6 +32,6 @@ def _show_last(state: ReplState, if_none: str) -> None:
     last = path[-1] if path and path[-1].role is Role.ASSISTANT else None
     reasoning = last.generation.reasoning if last else state.session.reasoning
     if reasoning.strip():
-        state.terminal.dimmed(reasoning.strip() + "\n")
+        state.notice(reasoning.strip())
     elif if_none:
         state.notice(if_none)

@@ -4,6 +4,8 @@ import fcntl
 import hashlib
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,19 @@ from tests.models.hub.fake_hub import COMMIT, FakeHub
 REPO = "someone/Model-GGUF"
 FILE = "model.Q4_K_M.gguf"
 CONTENT = bytes(range(256)) * 12_000  # 3 MB
+
+
+def test_the_hub_is_sent_no_facts_about_the_machine() -> None:
+    """By default, huggingface_hub looks for other programs and asks the hub for a list of them."""
+    code = (
+        "import hermes_cli.models.hub.repository; from huggingface_hub import constants; "
+        "print(constants.HF_HUB_DISABLE_TELEMETRY)"
+    )
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("HF_")}
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "True\n"
 
 
 @pytest.fixture
