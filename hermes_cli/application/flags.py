@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.config import Settings
     from hermes_cli.models.plan import PlanRequest
     from hermes_cli.personas.persona import Persona
+    from hermes_cli.prompts.format_choice import TemplateRequest
 
 
 def _flag(help_text: str, *spellings: str, metavar: str | None = None) -> Any:
@@ -86,6 +87,11 @@ class Flags:
         "--kv",
         metavar="TYPE",
     )
+    chat_template: str | None = _flag(
+        "Set the prompt format: chatml, the name of one of the model's chat templates, or a Jinja file.",
+        "--chat-template",
+        metavar="NAME|FILE",
+    )
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
     variables: list[str] | None = _flag(  # noqa: RUF009 - returns a field
@@ -99,7 +105,7 @@ class Flags:
 
         The persona's context window overrides the config file's, but not that of the environment.
 
-        Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
+        Raises UsageError for an invalid flag, and ConfigError for an invalid setting or template file.
         """
         from hermes_cli.models.plan import PlanRequest, devices, precision
         from hermes_cli.models.plan.request import check_kv, parse_gpu_layers
@@ -122,7 +128,18 @@ class Flags:
             device=checked("device", devices.normalize),
             gpu_layers=parse_gpu_layers(self.gpu_layers),
             kv=check_kv(self.kv),
+            chat_template=self._template_request(settings),
         )
+
+    def _template_request(self, settings: "Settings") -> "TemplateRequest | None":
+        from hermes_cli.prompts.format_choice import read_request
+
+        if self.chat_template is not None:
+            return read_request(self.chat_template)
+        if settings.chat_template is None:
+            return None
+        source = settings.source("chat_template")
+        return read_request(settings.chat_template, f"chat_template in the {source}")
 
     @property
     def persona(self) -> str | None:

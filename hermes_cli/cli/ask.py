@@ -50,6 +50,10 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Complete the prompt as plain text, without a persona or chat template."),
+    ] = False,
     then_chat: Annotated[
         bool, typer.Option("--then-chat", help="Continue in a chat, which is saved, after the answer.")
     ] = False,
@@ -63,9 +67,11 @@ def ask(
     The prompt is standard input, the files and PROMPT in this order, separated by blank lines. - as the first
     word of PROMPT or after -f is standard input.
     """
-    from hermes_cli.application.answer import OutputFormat, print_answer
+    from hermes_cli.application.answer import OutputFormat, print_answer, print_completion
     from hermes_cli.application.prompt import read_prompt
 
+    if raw:
+        _reject_for_raw(flags, prefill, then_chat=then_chat)
     if then_chat and (as_json or json_stream or no_stream or prefill):
         raise UsageError(
             "--then-chat excludes --json, --json-stream, --no-stream and --prefill", "omit one of them"
@@ -82,4 +88,31 @@ def ask(
         from hermes_cli.application.chat import run_chat
 
         raise typer.Exit(run_chat(runtime, flags, text))
-    print_answer(runtime, flags, text, prefill, output)
+    if raw:
+        print_completion(runtime, flags, text, output)
+    else:
+        print_answer(runtime, flags, text, prefill, output)
+
+
+def _reject_for_raw(flags: Flags, prefill: str, *, then_chat: bool) -> None:
+    """Raise UsageError for a flag that has no meaning for plain text, which is not a conversation."""
+    given = {
+        "--persona": flags.personas,
+        "--system": flags.system is not None,
+        "--user": flags.user is not None,
+        "--lore": flags.lore,
+        "--var": flags.variables,
+        "--on-overflow": flags.on_overflow is not None,
+        "--continue": flags.continue_last,
+        "--resume": flags.resume is not None,
+        "--fork": flags.fork,
+        "--log": flags.log,
+        "--chat-template": flags.chat_template is not None,
+        "--prefill": prefill,
+        "--then-chat": then_chat,
+    }
+    if names := [name for name, value in given.items() if value]:
+        raise UsageError(
+            f"--raw excludes {' and '.join(names)}: it completes plain text and saves nothing",
+            "omit one of them",
+        )

@@ -33,7 +33,7 @@ Files = Annotated[
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
 
 CONVERSATION = ("model", "personas", "system", "user", "lore", "on_overflow")
-PLAN = ("context", "precision", "device", "gpu_layers", "kv")
+PLAN = ("context", "precision", "device", "gpu_layers", "kv", "chat_template")
 SAMPLING = tuple(FIELDS)
 
 

@@ -161,7 +161,7 @@ class Answer:
         self._format = prompt_format
         self._opening = prompt_format.open_turn_ids(messages)
         self._is_named = bool(messages) and messages[-1].role is Role.ASSISTANT and messages[-1].is_named
-        self._scanner = StopScanner(options.stop)
+        self._scanner = StopScanner((*options.stop, *prompt_format.stops))
         self._guard = LoopGuard(options.loop_guard)
         self._pieces: list[tuple[str, Sequence[int]]] = []
         self._shown_length = 0

@@ -23,11 +23,11 @@ ADVICE = "choose another model"
 
 
 class InvalidTemplate(ModelUnavailable):
-    """A chat template cannot be used."""
+    """A chat template cannot be used. `reason` is the message without its subject."""
 
     def __init__(self, reason: str) -> None:
-        printable = "".join(c if c.isprintable() else " " for c in reason)
-        super().__init__(f"the model's chat template {printable}", ADVICE)
+        self.reason = "".join(c if c.isprintable() else " " for c in reason)
+        super().__init__(f"the model's chat template {self.reason}", ADVICE)
 
 
 class Budget:

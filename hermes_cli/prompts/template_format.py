@@ -11,6 +11,7 @@ from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.jinja_template import JinjaTemplate
 from hermes_cli.prompts.prompt_format import Segment, is_continued
 from hermes_cli.prompts.protected_text import ControlSplitter, ControlToken, Piece, render_pieces
+from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_roles import RoleSupport, Turn
 from hermes_cli.prompts.text_encoder import PIECE, Encode, TextEncoder
 
@@ -49,6 +50,7 @@ class TemplateFormat:
         tokens = [index for index, piece in enumerate(opening) if piece.token is not None]
         self._answer_frame = opening[tokens[0] : tokens[-1] + 1] if tokens else []
         self._has_empty_opening = bool(prompt) and prompt[-1].token is not None
+        self.stops = self._find_stops()
         # Each turn renders its prompt several times: to count it, to show it and to send it.
         self._pieces = lru_cache(maxsize=CACHED_PROMPTS)(self._pieces_of)
 
@@ -65,6 +67,25 @@ class TemplateFormat:
         )
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(closed, opened, strict=False)))
         return opened[same:], opened
+
+    def _find_stops(self) -> tuple[str, ...]:
+        """Return the text that ends an answer, or nothing if a control token does.
+
+        It is the text after an answer, or, if there is none, the text before the next turn of the user.
+        """
+        turns = [Turn(Role.USER, "a0z"), Turn(Role.ASSISTANT, "a1z"), Turn(Role.USER, "a2z")]
+        try:
+            closed, followed = (
+                self._render(turns[:count], add_generation_prompt=False).partition("a1z")[2]
+                for count in (2, 3)
+            )
+        except InvalidTemplate:
+            return ()
+        for text in (closed.strip(), followed.partition("a2z")[0].rstrip()):
+            if text:
+                has_control = any(piece.token is not None for piece in self._splitter.pieces(text))
+                return () if has_control else (text,)
+        return ()
 
     def _pieces_of(self, messages: tuple[Message, ...], *, continues: bool) -> list[Piece]:
         """Return the prompt as pieces: a control token, or the text between two of them."""
@@ -141,7 +162,12 @@ class TemplateFormat:
         return _flat(self.segments(messages))
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids after the last control token of the prompt, which the model will continue."""
+        """Return the ids after the last control token of the prompt, which the model will continue.
+
+        If no control token ends an answer, stored ids are never used, and these would be the whole prompt.
+        """
+        if self.stops:
+            return ()
         segments = self.segments(messages)
         return segments[-1].ids if segments and not segments[-1].control else ()
 

@@ -132,7 +132,7 @@ def test_the_transformers_engine_answers_with_a_template(tmp_path: Path) -> None
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "chat_template.jinja").write_text(family.template)
     plan = plan_for(folder)
-    assert "its own chat template renders the prompts" in plan.reason
+    assert "the prompt format is the model's chat template (its vocabulary lacks a ChatML" in plan.reason
     engine = TransformersEngine.open(plan)
     try:
         first = answer(engine, CONVERSATION)

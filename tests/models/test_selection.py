@@ -87,10 +87,10 @@ def test_openhermes_is_preferred_to_the_largest_chatml_model(make_gguf: MakeGguf
     """OpenHermes is preferred to any model, and then the largest ChatML model."""
     make_gguf(f"models/{STARTER_FILE}", width=96)
     assert (chosen := select(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("starter", "it is the only installed ChatML model")
+    assert (chosen.name, chosen.reason) == ("starter", "it is the only installed chat model")
     make_gguf("models/small.gguf", width=32)  # the starter is larger
     assert (chosen := select(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("small", "any other ChatML model is preferred to the starter")
+    assert (chosen.name, chosen.reason) == ("small", "any other chat model is preferred to the starter")
     make_gguf("models/large.gguf", width=64)
     make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
     assert (chosen := select(tmp_path, None)) is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.models.checkpoint.chat_template import read_chat_template
+from hermes_cli.models.checkpoint.chat_template import read_templates
 from hermes_cli.prompts.chat_template import ChatTemplate
 
 NAMED = [{"name": "tool_use", "template": "tools"}, {"name": "default", "template": "plain"}]
@@ -44,4 +44,4 @@ def test_the_template_is_that_of_the_files(
     """The file of its own has precedence, and the default template of several."""
     for name, content in files.items():
         (tmp_path / name).write_text(content if isinstance(content, str) else json.dumps(content))
-    assert read_chat_template(tmp_path) == expected
+    assert read_templates(tmp_path).default == expected

@@ -289,11 +289,11 @@ def test_the_chat_template_is_that_of_the_metadata(tmp_path: Path) -> None:
         "tokenizer.chat_template": "{{ bos_token }}x",
         "tokenizer.ggml.add_bos_token": None,
     }
-    template = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).chat_template
+    template = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).templates.default
     special = {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>"}
     assert template == ChatTemplate("{{ bos_token }}x", special, adds_bos=True)
     changes["tokenizer.ggml.add_bos_token"] = False
-    template = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes)).chat_template
+    template = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes)).templates.default
     assert template is not None
     assert not template.adds_bos
-    assert read_header(write_openhermes_gguf(tmp_path / "c.gguf")).chat_template is None
+    assert read_header(write_openhermes_gguf(tmp_path / "c.gguf")).templates.default is None
