@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import Enum, auto
 
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.prompt import PromptText
+from hermes_cli.application.prompt import PromptText, require_text
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import start_completion, start_session, template_values
 from hermes_cli.chat.input_text import check_text
@@ -16,7 +16,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.chat.turn_scripts import Rewrite, answer_rewriter
 from hermes_cli.engines.base import Cancel, Completion, FinishReason
-from hermes_cli.errors import Interrupted, UsageError
+from hermes_cli.errors import Interrupted
 from hermes_cli.personas.template import user_turn
 from hermes_cli.screen.render import Renderer, renderer
 from hermes_cli.screen.terminal import Terminal
@@ -57,12 +57,11 @@ def print_answer(
 def print_completion(runtime: Runtime, flags: Flags, prompt: PromptText, output: OutputFormat) -> None:
     """Print the text with which the model continues `prompt`, without a chat template."""
     terminal = runtime.terminal
-    if not prompt.text:
-        raise UsageError("the prompt is empty", "give one as an argument, or pipe it in")
+    text = require_text(prompt.plain_text)
     with _reporting(terminal, output):
         session = start_completion(runtime, flags)
     is_streamed = _is_streamed(output)
-    pieces = _pieces(session, prompt.text, prompt.names, "", streamed=is_streamed, terminal=terminal)
+    pieces = _pieces(session, text, prompt.names, "", streamed=is_streamed, terminal=terminal)
     _print(runtime, flags, session, pieces, shown=renderer(terminal, plain=True), output=output)
 
 

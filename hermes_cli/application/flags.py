@@ -152,6 +152,29 @@ class Flags:
         if self.personas and len(self.personas) > 1:
             raise UsageError("only one persona can be used here", "hermes chat takes several: a group")
 
+    def check_raw(self, prefill: str, *, then_chat: bool = False) -> None:
+        """Raise UsageError if a flag is set that has no meaning for plain text, which is no conversation."""
+        given = {
+            "--persona": self.personas,
+            "--system": self.system is not None,
+            "--user": self.user is not None,
+            "--lore": self.lore,
+            "--var": self.variables,
+            "--on-overflow": self.on_overflow is not None,
+            "--continue": self.continue_last,
+            "--resume": self.resume is not None,
+            "--fork": self.fork,
+            "--log": self.log,
+            "--chat-template": self.chat_template is not None,
+            "--prefill": prefill,
+            "--then-chat": then_chat,
+        }
+        if names := [name for name, value in given.items() if value]:
+            raise UsageError(
+                f"--raw excludes {' and '.join(names)}: it completes plain text and saves nothing",
+                f"omit --raw, or {' and '.join(names)}",
+            )
+
     @property
     def continues(self) -> bool:
         """Whether a saved conversation is continued, to which the new messages are saved."""

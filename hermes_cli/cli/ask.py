@@ -6,7 +6,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prefill, Prompt, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prefill, Prompt, Raw, command, new_app
 from hermes_cli.errors import UsageError
 
 app = new_app()
@@ -50,10 +50,7 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
-    raw: Annotated[
-        bool,
-        typer.Option("--raw", help="Complete the prompt as plain text, without a persona or chat template."),
-    ] = False,
+    raw: Raw = False,
     then_chat: Annotated[
         bool, typer.Option("--then-chat", help="Continue in a chat, which is saved, after the answer.")
     ] = False,
@@ -71,7 +68,7 @@ def ask(
     from hermes_cli.application.prompt import read_prompt
 
     if raw:
-        _reject_for_raw(flags, prefill, then_chat=then_chat)
+        flags.check_raw(prefill, then_chat=then_chat)
     if then_chat and (as_json or json_stream or no_stream or prefill):
         raise UsageError(
             "--then-chat excludes --json, --json-stream, --no-stream and --prefill", "omit one of them"
@@ -92,27 +89,3 @@ def ask(
         print_completion(runtime, flags, text, output)
     else:
         print_answer(runtime, flags, text, prefill, output)
-
-
-def _reject_for_raw(flags: Flags, prefill: str, *, then_chat: bool) -> None:
-    """Raise UsageError for a flag that has no meaning for plain text, which is not a conversation."""
-    given = {
-        "--persona": flags.personas,
-        "--system": flags.system is not None,
-        "--user": flags.user is not None,
-        "--lore": flags.lore,
-        "--var": flags.variables,
-        "--on-overflow": flags.on_overflow is not None,
-        "--continue": flags.continue_last,
-        "--resume": flags.resume is not None,
-        "--fork": flags.fork,
-        "--log": flags.log,
-        "--chat-template": flags.chat_template is not None,
-        "--prefill": prefill,
-        "--then-chat": then_chat,
-    }
-    if names := [name for name, value in given.items() if value]:
-        raise UsageError(
-            f"--raw excludes {' and '.join(names)}: it completes plain text and saves nothing",
-            "omit one of them",
-        )

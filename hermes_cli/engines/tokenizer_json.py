@@ -139,7 +139,8 @@ def _prompt_format(
         from hermes_cli.prompts.template_format import TemplateFormat
 
         tokens = {text: _control_token(i, by_content.get(text, {})) for text, i in control.items()}
-        return TemplateFormat(template, _ordinary_encode(spec, control), tokens, name, end_ids)
+        encode = _ordinary_encode(spec, control, begins_with_text=template.begins_with_text)
+        return TemplateFormat(template, encode, tokens, name, end_ids)
     # A token that strips adjacent whitespace removes the newline between turns.
     stripped = by_content.get(IM_END, {}).get("rstrip") or by_content.get(IM_START, {}).get("lstrip")
     between_turns = "" if stripped else "\n"
@@ -151,12 +152,14 @@ def _control_token(index: int, token: Mapping[str, Any]) -> ControlToken:
     return ControlToken(index, *flags)
 
 
-def _ordinary_encode(spec: dict[str, Any], control: Mapping[str, int]) -> Encode:
+def _ordinary_encode(
+    spec: dict[str, Any], control: Mapping[str, int], *, begins_with_text: bool = False
+) -> Encode:
     """Return a function that encodes with the ordinary tokens of a tokenizer.json, which is changed.
 
     The tokenizer does not recognize control tokens in text, and without a post-processor and truncation, it
     neither adds nor drops tokens. For text that follows a control token, it returns the same ids as the full
-    tokenizer.
+    tokenizer. If the prompt `begins_with_text`, it returns those for text at the start of a prompt.
     """
     from tokenizers import Tokenizer
 
@@ -172,8 +175,8 @@ def _ordinary_encode(spec: dict[str, Any], control: Mapping[str, int]) -> Encode
     spec.update(post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
-        # "first" adds a space only at the start of a prompt, but a prompt starts with a control token.
-        if part.get("prepend_scheme") == "first":
+        # "first" adds a space only at the start of a prompt, but most prompts start with a control token.
+        if part.get("prepend_scheme") == "first" and not begins_with_text:
             part["prepend_scheme"] = "never"
     check_expressions(spec)
     tokenizer: Any = _guarded(Tokenizer.from_str, json.dumps(spec))

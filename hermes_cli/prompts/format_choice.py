@@ -135,11 +135,13 @@ class ModelTemplates:
         if request.name == CHATML and self.chatml_problem is None:
             return FormatChoice(why=request.origin)
         if request.name == CHATML:
-            return FormatChoice("ChatML as text", request.origin, self._other(CHATML_TEMPLATE), is_own=False)
+            template = self._other(CHATML_TEMPLATE, begins_with_text=True)
+            return FormatChoice("ChatML as text", request.origin, template, is_own=False)
         if request == RAW:
-            return FormatChoice(request.name, request.origin, self._other(PLAIN_TEMPLATE), is_own=False)
-        if template := self.named.get(request.name):
-            return FormatChoice(f"the model's chat template '{request.name}'", request.origin, template)
+            template = self._other(PLAIN_TEMPLATE, begins_with_text=True)
+            return FormatChoice(request.name, request.origin, template, is_own=False)
+        if named := self.named.get(request.name):
+            return FormatChoice(f"the model's chat template '{request.name}'", request.origin, named)
         if request.source is not None:
             name = f"chat template {request.name}"
             return FormatChoice(name, request.origin, self._other(request.source), is_own=False)
@@ -156,5 +158,5 @@ class ModelTemplates:
             raise self.chatml_problem
         return FormatChoice("the model's chat template", "its vocabulary lacks a ChatML token", self.default)
 
-    def _other(self, text: str) -> ChatTemplate:
-        return ChatTemplate(text, self.special_tokens, self.adds_bos)
+    def _other(self, text: str, *, begins_with_text: bool = False) -> ChatTemplate:
+        return ChatTemplate(text, self.special_tokens, self.adds_bos, begins_with_text)

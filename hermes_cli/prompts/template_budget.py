@@ -19,7 +19,7 @@ PART = 8
 READ = 16
 """Characters that are compared or searched for one unit. A new character is a unit."""
 
-ADVICE = "choose another model"
+ADVICE = "choose another model, or another template with --chat-template"
 
 
 class InvalidTemplate(ModelUnavailable):

@@ -71,7 +71,8 @@ class TemplateFormat:
     def _find_stops(self) -> tuple[str, ...]:
         """Return the text that ends an answer, or nothing if a control token does.
 
-        It is the text after an answer, or, if there is none, the text before the next turn of the user.
+        It is the text after an answer, or, if there is none, the text before the next turn of the user, with
+        a single space or newline before it.
         """
         turns = [Turn(Role.USER, "a0z"), Turn(Role.ASSISTANT, "a1z"), Turn(Role.USER, "a2z")]
         try:
@@ -81,7 +82,9 @@ class TemplateFormat:
             )
         except InvalidTemplate:
             return ()
-        for text in (closed.strip(), followed.partition("a2z")[0].rstrip()):
+        opening = followed.partition("a2z")[0].rstrip()
+        spaces = opening[: len(opening) - len(opening.lstrip())]
+        for text in (closed.strip(), spaces[-1:] + opening.lstrip()):
             if text:
                 has_control = any(piece.token is not None for piece in self._splitter.pieces(text))
                 return () if has_control else (text,)
