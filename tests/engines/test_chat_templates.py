@@ -238,7 +238,7 @@ def test_text_that_ends_a_turn_ends_the_answer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["byte-level", "sentencepiece-bpe", "unigram", "space at the start"])
 def test_plain_text_has_the_ids_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
-    """With the BOS token that its post-processor adds, and a space that it adds only at the start of a text."""
+    """With the BOS token of its post-processor, and a space that it adds only at the start of a text."""
     from tokenizers import Tokenizer
 
     spec = json.loads(family_tokenizer_json("llama-2", "unigram" if kind == "space at the start" else kind))
