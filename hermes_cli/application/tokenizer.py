@@ -15,6 +15,7 @@ from hermes_cli.models import hardware, selection
 from hermes_cli.models.checkpoint.folder import has_tokenizer, templates_of
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.reference import parse
+from hermes_cli.prompts.format_choice import FormatChoice, ModelTemplates
 
 MAX_CHARACTERS: Final = 1 << 21
 """The most characters of which `hermes tokens` counts the tokens: a megabyte can take some seconds."""
@@ -41,17 +42,14 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     if reference := name or runtime.settings.model:
         installed = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
         if installed is not None and has_tokenizer(installed.path):
-            choice = templates_of(installed.path).choose(request.chat_template)
-            choice.check()
-            yield read_vocabulary(installed.path, choice)
+            yield read_vocabulary(installed.path, _format(templates_of(installed.path), request))
             return
     model = select_model(runtime, name, hardware.probe(), request).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 
-        choice = model.header.templates.choose(request.chat_template)
-        choice.check()
-        with vocabulary_engine(model.header, engine_log(runtime), choice) as engine:
+        prompt_format = _format(model.header.templates, request)
+        with vocabulary_engine(model.header, engine_log(runtime), prompt_format) as engine:
             yield engine
         return
     if model is None or not model.path.is_dir():
@@ -59,4 +57,11 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
             "this model has neither a GGUF header nor a tokenizer.json",
             "name a .gguf file, or a folder with a tokenizer.json",
         )
-    yield read_vocabulary(model.path, templates_of(model.path).choose(request.chat_template))
+    yield read_vocabulary(model.path, _format(templates_of(model.path), request))
+
+
+def _format(templates: ModelTemplates, request: PlanRequest) -> FormatChoice:
+    """Return the prompt format, as a plan has it."""
+    choice = templates.choose(request.chat_template)
+    choice.check()
+    return choice

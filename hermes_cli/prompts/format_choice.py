@@ -49,7 +49,7 @@ def read_request(text: str, origin: str = FLAG) -> TemplateRequest:
     """Return the choice in a value of --chat-template. If it is a file, read it.
 
     A text without a slash that is not the name of a file names a template of the model. Raises ConfigError if
-    a file is missing, cannot be read, is larger than MAX_FILE, or is not UTF-8.
+    a file is missing, cannot be read, is empty or larger than MAX_FILE, or is not UTF-8.
     """
     if text == CHATML:
         return TemplateRequest(text, origin)
@@ -57,10 +57,10 @@ def read_request(text: str, origin: str = FLAG) -> TemplateRequest:
     if os.sep not in text and not os.path.isfile(path):  # noqa: PTH113 - accepts any text
         return TemplateRequest(text, origin)
     file = Source(f"{origin}: {text}", ConfigError)
-    data = source.read_bytes(path, MAX_FILE, file, allow_pipe=True)
-    return TemplateRequest(
-        text, origin, source.check_text(source.decode(data, file), file).removeprefix(source.BOM)
-    )
+    template = source.read_text(path, MAX_FILE, file).removeprefix(source.BOM)
+    if not template.strip():
+        raise file.error("is empty")
+    return TemplateRequest(text, origin, template)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Tests of the choice of a prompt format."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import pytest
@@ -79,25 +78,20 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    """A missing file, a folder, a large file, and other bytes than UTF-8 are a ConfigError."""
-    large, latin = tmp_path / "large.jinja", tmp_path / "latin.jinja"
+    """A missing, large or empty file, a folder, and other bytes than UTF-8 are a ConfigError."""
+    large, latin, empty = tmp_path / "large.jinja", tmp_path / "latin.jinja", tmp_path / "empty.jinja"
+    empty.write_text("\n")
     large.write_bytes(b"a" * (MAX_FILE + 1))
     latin.write_bytes(b"caf\xe9")
     problems = {tmp_path / "no.jinja": "there is no file", tmp_path: "is a folder"}
-    for path, problem in {**problems, large: "is larger than 192 KiB", latin: "is not UTF-8"}.items():
+    for path, problem in {
+        **problems,
+        large: "is larger than 192 KiB",
+        empty: "is empty",
+        latin: "is not UTF-8",
+    }.items():
         with pytest.raises(ConfigError, match=problem):
             read_request(str(path))
-
-
-def test_a_template_can_come_from_a_pipe() -> None:
-    """As with `--chat-template <(command)` in a shell; it is read once."""
-    reader, writer = os.pipe()
-    os.write(writer, b"piped")
-    os.close(writer)
-    try:
-        assert read_request(f"/dev/fd/{reader}").source == "piped"
-    finally:
-        os.close(reader)
 
 
 LOOP = "{% for i in range(1000000000) %}{% endfor %}"
