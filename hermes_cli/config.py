@@ -148,6 +148,7 @@ class Settings:
     context: int | None = _setting()
     precision: str | None = _setting()
     device: str | None = _setting()
+    chat_template: str | None = _setting()
     keys: str = _setting("emacs", "vi", default="emacs")
     save: bool = _setting(default=True)
     on_overflow: str | None = _setting("drop", "error", "summarise")

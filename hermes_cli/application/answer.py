@@ -3,12 +3,13 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 
 from hermes_cli.application.flags import SHOW, Flags
-from hermes_cli.application.prompt import PromptText
+from hermes_cli.application.prompt import PromptText, require_text
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.session import start_session, template_values
+from hermes_cli.application.session import start_completion, start_session, template_values
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.session import Session
@@ -40,30 +41,65 @@ def print_answer(
     flags.require_one_persona()
     flags = flags.with_saving(runtime.settings)
     is_saved = flags.log or flags.continues
-    is_json = output in {OutputFormat.JSON, OutputFormat.JSON_LINES}
-    try:
+    with _reporting(runtime.terminal, output):
         session, _ = start_session(runtime, flags, save=is_saved, input_text=prompt.text)
-    except Interrupted:
-        if is_json:  # the model is still being chosen or loaded
-            no_text = {"text": "", "reasoning": ""} if output is OutputFormat.JSON else {}
-            _print_object(runtime.terminal, no_text | _report(None, None))
-        raise
     persona = session.members[0].persona
     values = template_values(flags, persona, prompt.text)
     text = user_turn(persona, session.prompt_settings.macros, values)
     session.recorder.question = prompt.question
     terminal = runtime.terminal
-    is_streamed = output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
     rewrite = _rewriter(session, terminal)
-    is_streamed = is_streamed and rewrite is None
+    is_streamed = _is_streamed(output) and rewrite is None
     reasoning = _ReasoningOutput(terminal, output, shown=flags.thinking_mode(runtime.settings) == SHOW)
     pieces = _pieces(session, text, prompt.names, prefill, reasoning, streamed=is_streamed)
     pieces = _rewritten(pieces, rewrite) if rewrite else pieces
-    if is_json:
+    shown = renderer(runtime.terminal, speech=persona.is_roleplay)
+    _print(runtime, flags, session, pieces, shown=shown, output=output)
+
+
+def print_completion(runtime: Runtime, flags: Flags, prompt: PromptText, output: OutputFormat) -> None:
+    """Print the text with which the model continues `prompt`, without a chat template."""
+    terminal = runtime.terminal
+    text = require_text(prompt.plain_text)
+    with _reporting(terminal, output):
+        session = start_completion(runtime, flags)
+    is_streamed = _is_streamed(output)
+    reasoning = _ReasoningOutput(terminal, output, shown=False)
+    pieces = _pieces(session, text, prompt.names, "", reasoning, streamed=is_streamed)
+    _print(runtime, flags, session, pieces, shown=renderer(terminal, plain=True), output=output)
+
+
+def _is_streamed(output: OutputFormat) -> bool:
+    return output in {OutputFormat.STREAM, OutputFormat.JSON_LINES}
+
+
+@contextmanager
+def _reporting(terminal: Terminal, output: OutputFormat) -> Iterator[None]:
+    """If the block, which loads the model, is interrupted, print the report of an empty answer."""
+    try:
+        yield
+    except Interrupted:
+        if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
+            no_text = {"text": "", "reasoning": ""} if output is OutputFormat.JSON else {}
+            _print_object(terminal, no_text | _report(None, None))
+        raise
+
+
+def _print(
+    runtime: Runtime,
+    flags: Flags,
+    session: Session,
+    pieces: Iterator[str],
+    *,
+    shown: Renderer,
+    output: OutputFormat,
+) -> None:
+    """Print the answer in the format `output`, text with `shown`, and then the remarks about it."""
+    terminal = runtime.terminal
+    if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
-        at_once = output is OutputFormat.COMPLETE
-        _print_text(renderer(terminal, speech=persona.is_roleplay), pieces, at_once=at_once)
+        _print_text(shown, pieces, at_once=output is OutputFormat.COMPLETE)
         if session.cut_short:
             terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
     for remark in (*session.remarks, *session.prompt_settings.scripts.new_problems()):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.config import Settings
     from hermes_cli.models.plan import PlanRequest
     from hermes_cli.personas.persona import Persona
+    from hermes_cli.prompts.format_choice import TemplateRequest
 
 SHOW, OFF = "show", "off"
 """Values of `--thinking`."""
@@ -89,6 +90,11 @@ class Flags:
         "--kv",
         metavar="TYPE",
     )
+    chat_template: str | None = _flag(
+        "Set the prompt format: chatml, the name of one of the model's chat templates, or a Jinja file.",
+        "--chat-template",
+        metavar="NAME|FILE",
+    )
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
     thinking: str | None = _flag(
@@ -107,7 +113,7 @@ class Flags:
 
         The persona's context window overrides the config file's, but not that of the environment.
 
-        Raises UsageError for an invalid flag, and ConfigError for an invalid setting.
+        Raises UsageError for an invalid flag, and ConfigError for an invalid setting or template file.
         """
         from hermes_cli.models.plan import PlanRequest, devices, precision
         from hermes_cli.models.plan.request import check_kv, parse_gpu_layers
@@ -130,7 +136,18 @@ class Flags:
             device=checked("device", devices.normalize),
             gpu_layers=parse_gpu_layers(self.gpu_layers),
             kv=check_kv(self.kv),
+            chat_template=self._template_request(settings),
         )
+
+    def _template_request(self, settings: "Settings") -> "TemplateRequest | None":
+        from hermes_cli.prompts.format_choice import read_request
+
+        if self.chat_template is not None:
+            return read_request(self.chat_template)
+        if settings.chat_template is None:
+            return None
+        source = settings.source("chat_template")
+        return read_request(settings.chat_template, f"chat_template in the {source}")
 
     @property
     def persona(self) -> str | None:
@@ -142,6 +159,29 @@ class Flags:
         """Raise UsageError if there are several personas."""
         if self.personas and len(self.personas) > 1:
             raise UsageError("only one persona can be used here", "hermes chat takes several: a group")
+
+    def check_raw(self, prefill: str, *, then_chat: bool = False) -> None:
+        """Raise UsageError if a flag is set that has no meaning for plain text, which is no conversation."""
+        given = {
+            "--persona": self.personas,
+            "--system": self.system is not None,
+            "--user": self.user is not None,
+            "--lore": self.lore,
+            "--var": self.variables,
+            "--on-overflow": self.on_overflow is not None,
+            "--continue": self.continue_last,
+            "--resume": self.resume is not None,
+            "--fork": self.fork,
+            "--log": self.log,
+            "--chat-template": self.chat_template is not None,
+            "--prefill": prefill,
+            "--then-chat": then_chat,
+        }
+        if names := [name for name, value in given.items() if value]:
+            raise UsageError(
+                f"--raw excludes {' and '.join(names)}: it completes plain text and saves nothing",
+                f"omit --raw, or {' and '.join(names)}",
+            )
 
     @property
     def continues(self) -> bool:

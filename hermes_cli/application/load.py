@@ -15,6 +15,7 @@ from hermes_cli.models.download import require_space, size_text
 from hermes_cli.models.plan import Plan, PlanRequest, Smaller
 from hermes_cli.models.units import gib
 from hermes_cli.placement import difference
+from hermes_cli.prompts.format_choice import RAW
 from hermes_cli.screen.progress import loading
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
@@ -134,6 +135,7 @@ def _open(runtime: Runtime, choice: ModelChoice, plan: Plan, report: Report | No
         name=plan.model,
         log=engine_log(runtime),
         cache_dir=cache_dir,
+        prompt_format=plan.prompt_format,
     )
 
 
@@ -150,7 +152,8 @@ def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str
     Raises UsageError if the model has no 16-bit weights or the folder already exists, and any error from
     loading the model.
     """
-    choice = choose_model(runtime, name, PlanRequest(precision="4bit", device=device))
+    request = PlanRequest(precision="4bit", device=device, chat_template=RAW)  # base models, too
+    choice = choose_model(runtime, name, request)
     plan, model = choice.plan, choice.selection.model
     if plan is None or model is None or plan.quantization != "nf4":
         kind = plan.precision if plan else "a script"

@@ -137,6 +137,7 @@ def plan_of(runtime: Runtime, name: str | None, request: PlanRequest) -> PlanRep
     facts, is_installed = plan_facts(ref, runtime.paths.models)
     try:
         plan = requirements.plan_with_installed(machine, facts, request)
+        plan.prompt_format.check()
     except HermesError as error:
         return PlanReport(facts, is_installed, error, forms, why)
     advice = gpu_advice.advise(machine, plan, facts, request)

@@ -1,4 +1,7 @@
-"""`hermes personas prompt`: the prompts of the first two turns of a chat, without a model."""
+"""`hermes personas prompt`: the prompts of the first two turns of a chat.
+
+They are printed as ChatML, because no model is loaded whose prompt format could be used.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum

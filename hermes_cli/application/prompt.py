@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hermes_cli.application.flags import Flags
@@ -29,6 +29,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.personas.template import takes_input, user_turn
+from hermes_cli.prompts.format_choice import RAW
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
 from hermes_cli.untrusted.deadline import Deadline
@@ -57,6 +58,15 @@ class PromptText:
         return message_text(self.attachments, self.question)
 
     @property
+    def plain_text(self) -> str:
+        """The whole prompt without the lines with the names of the files."""
+        parts = (
+            part if part.name == STDIN_NAME else replace(part, text=part.text.removeprefix(f"{part.name}:\n"))
+            for part in self.attachments
+        )
+        return message_text(parts, self.question)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of the attachments."""
         return tuple(attachment.name for attachment in self.attachments)
@@ -80,7 +90,7 @@ def read_prompt(runtime: Runtime, flags: Flags, words: Sequence[str], files: Seq
     parts += [Attachment(valid_text(str(path)), read_file(path, _missing_hint(path))) for path in paths]
     prompt = PromptText(tuple(part for part in parts if part.text.strip()), question)
     if not prompt.text and takes_input(runtime.persona(flags.persona)):
-        raise UsageError("the prompt is empty", "give one as an argument, or pipe it in")
+        require_text(prompt.text)
     return prompt
 
 
@@ -137,11 +147,7 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
     if prefill or have_names(members):
         turns.append(Message(Role.ASSISTANT, prefill))
     turns = [named(turn, members) for turn in turns]
-    if sum(len(message.text) for message in (*opening.before, *turns)) > MAX_CHARACTERS:
-        raise UsageError(
-            f"the prompt has more than {MAX_CHARACTERS:,} characters, the most that `hermes tokens` reads",
-            "shorten it",
-        )
+    _check_length((*opening.before, *turns))
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
         window = request.context_size or _context_size(runtime, flags, request, tokenizer)
         counter = _TokenCounter(tokenizer, window)
@@ -155,6 +161,30 @@ def prompt_tokens(runtime: Runtime, flags: Flags, text: str, prefill: str) -> li
                 "shorten it",
             )
         return tokenizer.prompt_tokens(prompt.messages)
+
+
+def completion_tokens(runtime: Runtime, flags: Flags, text: str) -> list[PromptToken]:
+    """Return the tokens of the prompt that `ask --raw` would send. Raises UsageError if it is too long."""
+    messages = [Message(Role.USER, require_text(text))]
+    _check_length(messages)
+    request = replace(flags.plan_request(runtime.settings), chat_template=RAW)
+    with open_tokenizer(runtime, flags.model, request) as tokenizer:
+        return tokenizer.prompt_tokens(messages)
+
+
+def require_text(text: str) -> str:
+    """Return the text of a prompt. Raises UsageError if it is empty."""
+    if not text:
+        raise UsageError("the prompt is empty", "give one as an argument, or pipe it in")
+    return text
+
+
+def _check_length(messages: Sequence[Message]) -> None:
+    if sum(len(message.text) for message in messages) > MAX_CHARACTERS:
+        raise UsageError(
+            f"the prompt has more than {MAX_CHARACTERS:,} characters, the most that `hermes tokens` reads",
+            "shorten it",
+        )
 
 
 def _context_size(runtime: Runtime, flags: Flags, request: PlanRequest, tokenizer: PromptTokenizer) -> int:

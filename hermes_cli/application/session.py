@@ -29,6 +29,7 @@ from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
+from hermes_cli.prompts.format_choice import RAW
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store
@@ -83,6 +84,20 @@ def start_session(
         if flags.system is not None:
             session.set_system(flags.system or None)
     return session, choice
+
+
+def start_completion(runtime: Runtime, flags: Flags) -> Session:
+    """Return a session that completes plain text: without a persona, a system prompt or a chat template.
+
+    It is not saved.
+    """
+    member = Member(prompt_settings=PromptSettings(names=Names.NEVER))
+    sampling = flags.options(runtime.settings, member.persona)
+    request = replace(flags.plan_request(runtime.settings), chat_template=RAW)
+    choice = choose_model(runtime, flags.model, request)
+    choice.check_options(sampling)
+    engine = open_engine(runtime, choice, fallback=flags.fallback)
+    return Session(engine, [member], sampling)
 
 
 def _check_templates(runtime: Runtime, flags: Flags, personas: Sequence[Persona]) -> None:

@@ -12,9 +12,10 @@ from hermes_cli.engines.tokenizer_json import read_vocabulary
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.models import hardware, selection
-from hermes_cli.models.checkpoint.folder import has_tokenizer
+from hermes_cli.models.checkpoint.folder import has_tokenizer, templates_of
 from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.reference import parse
+from hermes_cli.prompts.format_choice import FormatChoice, ModelTemplates
 
 MAX_CHARACTERS: Final = 1 << 21
 """The most characters of which `hermes tokens` counts the tokens: a megabyte can take some seconds."""
@@ -41,13 +42,14 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     if reference := name or runtime.settings.model:
         installed = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
         if installed is not None and has_tokenizer(installed.path):
-            yield read_vocabulary(installed.path)
+            yield read_vocabulary(installed.path, _format(templates_of(installed.path), request))
             return
     model = select_model(runtime, name, hardware.probe(), request).model
     if model is not None and model.header is not None:
         from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 
-        with vocabulary_engine(model.header, engine_log(runtime)) as engine:
+        prompt_format = _format(model.header.templates, request)
+        with vocabulary_engine(model.header, engine_log(runtime), prompt_format) as engine:
             yield engine
         return
     if model is None or not model.path.is_dir():
@@ -55,4 +57,11 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
             "this model has neither a GGUF header nor a tokenizer.json",
             "name a .gguf file, or a folder with a tokenizer.json",
         )
-    yield read_vocabulary(model.path)
+    yield read_vocabulary(model.path, _format(templates_of(model.path), request))
+
+
+def _format(templates: ModelTemplates, request: PlanRequest) -> FormatChoice:
+    """Return the prompt format, as a plan has it."""
+    choice = templates.choose(request.chat_template)
+    choice.check()
+    return choice

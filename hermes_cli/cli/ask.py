@@ -6,7 +6,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prefill, Prompt, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, SAMPLING, Files, Prefill, Prompt, Raw, command, new_app
 from hermes_cli.errors import UsageError
 
 app = new_app()
@@ -51,6 +51,7 @@ def ask(
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Print the answer when it is complete.")
     ] = False,
+    raw: Raw = False,
     then_chat: Annotated[
         bool, typer.Option("--then-chat", help="Continue in a chat, which is saved, after the answer.")
     ] = False,
@@ -64,9 +65,11 @@ def ask(
     The prompt is standard input, the files and PROMPT in this order, separated by blank lines. - as the first
     word of PROMPT or after -f is standard input.
     """
-    from hermes_cli.application.answer import OutputFormat, print_answer
+    from hermes_cli.application.answer import OutputFormat, print_answer, print_completion
     from hermes_cli.application.prompt import read_prompt
 
+    if raw:
+        flags.check_raw(prefill, then_chat=then_chat)
     if then_chat and (as_json or json_stream or no_stream or prefill):
         raise UsageError(
             "--then-chat excludes --json, --json-stream, --no-stream and --prefill", "omit one of them"
@@ -83,4 +86,7 @@ def ask(
         from hermes_cli.application.chat import run_chat
 
         raise typer.Exit(run_chat(runtime, flags, text))
-    print_answer(runtime, flags, text, prefill, output)
+    if raw:
+        print_completion(runtime, flags, text, output)
+    else:
+        print_answer(runtime, flags, text, prefill, output)

@@ -31,9 +31,12 @@ Files = Annotated[
     typer.Option("-f", "--file", help="Add a text file to the prompt; several may follow.", metavar="FILE"),
 ]
 Prefill = Annotated[str, typer.Option("--prefill", help="Begin the answer with this text.", metavar="TEXT")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Complete the prompt as plain text, without a persona or chat template.")
+]
 
 CONVERSATION = ("model", "personas", "system", "user", "lore", "on_overflow")
-PLAN = ("context", "precision", "device", "gpu_layers", "kv")
+PLAN = ("context", "precision", "device", "gpu_layers", "kv", "chat_template")
 SAMPLING = tuple(FIELDS)
 
 

@@ -106,7 +106,8 @@ def prompt_command(
 ) -> None:
     """Print the prompts of the first two turns of a chat.
 
-    No model is needed; tokens are estimated. With --like sillytavern, the prompts are those that SillyTavern
+    No model is needed: tokens are estimated, and the messages are printed as ChatML. A model with another
+    prompt format gets the same messages. With --like sillytavern, the prompts are those that SillyTavern
     sends with its presets for ChatML.
     """
     from hermes_cli.application.persona_prompt import print_prompts

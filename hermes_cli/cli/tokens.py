@@ -7,7 +7,7 @@ import typer
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.cli.command import CONVERSATION, PLAN, Files, Prefill, Prompt, command, new_app
+from hermes_cli.cli.command import CONVERSATION, PLAN, Files, Prefill, Prompt, Raw, command, new_app
 from hermes_cli.screen.columns import pluralize
 
 app = new_app()
@@ -27,16 +27,23 @@ def tokens(
     prompt: Prompt = None,
     files: Files = None,
     prefill: Prefill = "",
+    raw: Raw = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of {id, text, control}.")] = False,
 ) -> None:
     """Show the token ids of the prompt that `ask` would send.
 
     Only the flags of `ask` that change the prompt are accepted.
     """
-    from hermes_cli.application.prompt import prompt_tokens, read_prompt
+    from hermes_cli.application.prompt import completion_tokens, prompt_tokens, read_prompt
 
-    text = read_prompt(runtime, flags, prompt or [], files or []).text
-    token_list = prompt_tokens(runtime, flags, text, prefill)
+    if raw:
+        flags.check_raw(prefill)
+    read = read_prompt(runtime, flags, prompt or [], files or [])
+    token_list = (
+        completion_tokens(runtime, flags, read.plain_text)
+        if raw
+        else prompt_tokens(runtime, flags, read.text, prefill)
+    )
     if as_json:
         for start in range(0, len(token_list), BATCH):
             batch = token_list[start : start + BATCH]

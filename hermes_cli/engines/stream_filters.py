@@ -163,7 +163,7 @@ class Answer:
         self._reasoning_tokens = 0
         self._rest: list[Part] = []
         """The end of the reasoning, which is shown with the next part."""
-        self._scanner = StopScanner(options.stop)
+        self._scanner = StopScanner((*options.stop, *prompt_format.stops))
         self._guard = LoopGuard(options.loop_guard)
         self._pieces: list[Part] = []
         self._shown_length = 0

@@ -15,12 +15,13 @@ from hermes_cli.engines import detokenizer
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.messages import Message
-from hermes_cli.models.checkpoint.chat_template import read_chat_template
-from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, TOKENIZER, no_tokenizer
+from hermes_cli.models.checkpoint.folder import OLDER_TOKENIZER, no_tokenizer, templates_of
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
+from hermes_cli.models.checkpoint.tokenizer_file import TOKENIZER
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 from hermes_cli.prompts.chat_template import ChatTemplate
-from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML, missing_tokens
+from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
+from hermes_cli.prompts.format_choice import FormatChoice
 from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.prompts.protected_text import ControlToken
 from hermes_cli.prompts.text_encoder import Encode, looks_like_control
@@ -47,7 +48,9 @@ CONFIG_FILES = ("config.json", "generation_config.json")
 class Vocabulary:
     """The contents of a tokenizer.json. `end_ids` are the end-of-text ids from the model's config files.
 
-    Raises ModelUnavailable if the vocabulary has no prompt format, an added token has two ids, or a
+    Prompts are rendered with `template`, or else as ChatML.
+
+    Raises ModelUnavailable if the prompt format cannot be used, an added token has two ids, or a
     regular expression could take very long; and ValueError, KeyError or TypeError for other invalid contents.
     """
 
@@ -130,13 +133,14 @@ def _prompt_format(
     end_ids: Collection[int],
     template: ChatTemplate | None,
 ) -> PromptFormat:
-    """Return ChatML if the vocabulary has its tokens, or else the template's format."""
+    """Return the format of a template, or else ChatML."""
     by_content = {token["content"]: token for token in spec.get("added_tokens", [])}
-    if template is not None and missing_tokens(control) is not None:
+    if template is not None:
         from hermes_cli.prompts.template_format import TemplateFormat
 
         tokens = {text: _control_token(i, by_content.get(text, {})) for text, i in control.items()}
-        return TemplateFormat(template, _ordinary_encode(spec, control), tokens, name, end_ids)
+        encode = _ordinary_encode(spec, control, begins_with_text=template.begins_with_text)
+        return TemplateFormat(template, encode, tokens, name, end_ids)
     # A token that strips adjacent whitespace removes the newline between turns.
     stripped = by_content.get(IM_END, {}).get("rstrip") or by_content.get(IM_START, {}).get("lstrip")
     between_turns = "" if stripped else "\n"
@@ -148,12 +152,14 @@ def _control_token(index: int, token: Mapping[str, Any]) -> ControlToken:
     return ControlToken(index, *flags)
 
 
-def _ordinary_encode(spec: dict[str, Any], control: Mapping[str, int]) -> Encode:
+def _ordinary_encode(
+    spec: dict[str, Any], control: Mapping[str, int], *, begins_with_text: bool = False
+) -> Encode:
     """Return a function that encodes with the ordinary tokens of a tokenizer.json, which is changed.
 
     The tokenizer does not recognize control tokens in text, and without a post-processor and truncation, it
     neither adds nor drops tokens. For text that follows a control token, it returns the same ids as the full
-    tokenizer.
+    tokenizer. If the prompt `begins_with_text`, it returns those for text at the start of a prompt.
     """
     from tokenizers import Tokenizer
 
@@ -169,8 +175,8 @@ def _ordinary_encode(spec: dict[str, Any], control: Mapping[str, int]) -> Encode
     spec.update(post_processor=None, truncation=None, padding=None)
     pre = spec.get("pre_tokenizer") or {}
     for part in pre.get("pretokenizers", [pre]):
-        # "first" adds a space only at the start of a prompt, but a prompt starts with a control token.
-        if part.get("prepend_scheme") == "first":
+        # "first" adds a space only at the start of a prompt, but most prompts start with a control token.
+        if part.get("prepend_scheme") == "first" and not begins_with_text:
             part["prepend_scheme"] = "never"
     check_expressions(spec)
     tokenizer: Any = _guarded(Tokenizer.from_str, json.dumps(spec))
@@ -240,13 +246,17 @@ def _repeats_repetition(pattern: str) -> bool:
     return False
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """Return the vocabulary of a model folder. Raises ModelUnavailable if no tokenizer can be read."""
+def read_vocabulary(folder: Path, prompt_format: FormatChoice | None = None) -> Vocabulary:
+    """Return the vocabulary of a model folder. Without `prompt_format`, the format is chosen automatically.
+
+    Raises ModelUnavailable if no tokenizer can be read, or the format cannot be used.
+    """
     path = folder / TOKENIZER
     try:
         text = read_bytes(path, MAX_BYTES).decode() if path.exists() else _convert_tokenizer(folder)
         with _without_stderr():
-            return Vocabulary(text, _end_ids(folder), read_chat_template(folder))
+            choice = prompt_format or templates_of(folder).choose()
+            return Vocabulary(text, _end_ids(folder), choice.template)
     except ModelUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception

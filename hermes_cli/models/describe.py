@@ -1,5 +1,6 @@
 """Describes one model as rows of text for the user."""
 
+from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import STARTER, entry_of_repo
 from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.download import size_text
@@ -47,7 +48,7 @@ def _header_rows(header: GgufHeader) -> list[tuple[str, str]]:
             "vocabulary",
             f"{len(header.tokens):,} tokens, {header.tokenizer_model} {header.tokenizer_pre}".rstrip(),
         ),
-        ("prompt format", _prompt_format(header)),
+        *_format_rows(header),
         ("control tokens", " ".join(f"{text}={i}" for text, i in list(control.items())[:8])),
     ]
 
@@ -65,13 +66,15 @@ def _checkpoint_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
         ("vocabulary", f"{config.vocab_size:,} tokens" if config.vocab_size else ""),
         ("weights", f"{len(weights.files)} file{'s' if len(weights.files) != 1 else ''}"),
         ("pickled", "yes: it has no safetensors" if weights.is_pickled else ""),
-        ("prompt format", _prompt_format(checkpoint)),
+        *_format_rows(checkpoint),
     ]
 
 
-def _prompt_format(model: GgufHeader | Checkpoint) -> str:
-    """Return the name of the prompt format, or the reason why there is none."""
-    if model.chatml_problem is None:
-        return "ChatML"
-    problem = model.format_problem
-    return f"none: {problem.message}" if problem else "its own chat template"
+def _format_rows(model: GgufHeader | Checkpoint) -> list[tuple[str, str]]:
+    """Return the prompt format, or the reason why there is none, and the names of the chat templates."""
+    try:
+        templates = model.templates
+        text = str(templates.choose())
+    except ModelUnavailable as problem:
+        return [("prompt format", f"none: {problem.message}; {problem.hint}")]
+    return [("prompt format", text), ("chat templates", ", ".join(templates.named))]

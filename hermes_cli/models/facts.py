@@ -1,13 +1,18 @@
 """The properties of a model that a plan needs, from a GGUF header, a checkpoint or the catalogue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
 from hermes_cli.models.checkpoint import Checkpoint
+from hermes_cli.models.checkpoint.folder import has_tokenizer, no_tokenizer
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.units import KV_ELEMENT_BYTES
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.chatml import missing_tokens
+from hermes_cli.prompts.format_choice import ModelTemplates
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +24,8 @@ class ModelFacts:
     bitsandbytes would quantize. If `is_tied` is true, the embeddings also serve as the head. If `is_pickled`
     is true, the weights are .bin files. For a GGUF, `layer_bytes` is the size of each layer's weights,
     `output_bytes` the size of the output layer, `width` the width of the residual stream, `vocabulary` the
-    number of tokens, and `head_widths` the widths of the K and V heads. A model that is not `is_chatml` has a
-    chat template of its own.
+    number of tokens, and `head_widths` the widths of the K and V heads. `templates` decides the format of the
+    prompts.
     """
 
     name: str
@@ -44,7 +49,7 @@ class ModelFacts:
     vocabulary: int = 0
     head_widths: tuple[int, ...] = ()
     revision: str | None = None
-    is_chatml: bool = True
+    templates: ModelTemplates = field(default_factory=ModelTemplates, repr=False)
 
     @property
     def engine(self) -> str:
@@ -55,8 +60,7 @@ class ModelFacts:
 def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     """Return the facts of a GGUF file.
 
-    Raises ModelUnavailable if the file is one part of a split model, is not a language model, or has no
-    prompt format.
+    Raises ModelUnavailable if the file is one part of a split model, or is not a language model.
     """
     if header.split_count > 1:
         raise ModelUnavailable(
@@ -67,10 +71,8 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
         content = "a vocabulary without weights" if not header.tensors else f"'{header.architecture}' weights"
         raise ModelUnavailable(
             f"{header.path} contains {content}, not a language model",
-            "choose a ChatML model, such as openhermes-2 or the starter",
+            "choose a chat model, such as openhermes-2 or the starter",
         )
-    if header.format_problem is not None:
-        raise header.format_problem
     return ModelFacts(
         name,
         header.path,
@@ -85,17 +87,17 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
         width=header.embedding_length,
         vocabulary=header.vocabulary_size,
         head_widths=(header.key_length, header.value_length),
-        is_chatml=header.chatml_problem is None,
+        templates=header.templates,
     )
 
 
 def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
     """Return the facts of a folder of Hugging Face weights.
 
-    Raises ModelUnavailable if it has no tokenizer, or neither the ChatML tokens nor a chat template.
+    Raises ModelUnavailable if it has no tokenizer.
     """
-    if checkpoint.format_problem is not None:
-        raise checkpoint.format_problem
+    if not has_tokenizer(checkpoint.path):
+        raise no_tokenizer(checkpoint.path)
     config, weights = checkpoint.config, checkpoint.weights
     return ModelFacts(
         name=name,
@@ -114,8 +116,12 @@ def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = No
         is_tied=config.tied,
         is_pickled=weights.is_pickled,
         revision=checkpoint.revision,
-        is_chatml=checkpoint.chatml_problem is None,
+        templates=checkpoint.templates,
     )
+
+
+TEMPLATE_OF_ITS_OWN: Final = ModelTemplates(missing_tokens(()), ChatTemplate(""))
+"""The prompt format of a model in the catalogue without ChatML's tokens; its file has the template."""
 
 
 def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
@@ -145,5 +151,5 @@ def facts_of_variant(entry: CatalogueEntry, variant: Variant) -> ModelFacts:
         width=shape.width,
         vocabulary=shape.vocabulary,
         head_widths=(shape.head_dim,),
-        is_chatml=entry.is_chatml,
+        templates=ModelTemplates() if entry.is_chatml else TEMPLATE_OF_ITS_OWN,
     )

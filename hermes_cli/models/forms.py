@@ -76,6 +76,7 @@ def choose_form(
     is_installed: Callable[[Variant], bool] | None = None,
 ) -> FormChoice:
     """Return the best installed form, or the best of all forms if none is installed."""
+    request = request and request.for_any_model  # the plan of the chosen form reports a missing template
     found = [
         _form(entry, v, hardware, request, finder, installed=is_installed is not None and is_installed(v))
         for v in entry.forms

@@ -38,10 +38,16 @@ class Selection:
         return self.model is None
 
     def plan(self, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
-        """Return the plan. Raises the errors of `choose`, and ModelUnavailable if the model is missing."""
+        """Return the plan.
+
+        Raises the errors of `choose`, ModelUnavailable if the model is missing or its chat template cannot be
+        used, and ConfigError if another template cannot be used.
+        """
         if self.model is None:
             raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
-        return requirements.plan_with_installed(hardware, self.model.facts, request)
+        plan = requirements.plan_with_installed(hardware, self.model.facts, request)
+        plan.prompt_format.check()
+        return plan
 
 
 def resolve(
@@ -210,9 +216,10 @@ def _plans(
     request: PlanRequest | None,
     finder: requirements.Finder,
 ) -> Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]:
-    """Yield each ChatML model that can run here with its plan, or with the error if it is too large."""
+    """Yield each model that can chat and run here with its plan, or with the error if it is too large."""
+    request = request and request.for_any_model
     for model in models:
-        if model.broken or not model.is_chatml:
+        if model.broken:
             continue
         try:
             facts = model.facts
@@ -230,19 +237,33 @@ def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> 
     sorted_plans = sorted(plans, key=lambda pair: _preference(*pair))
     too_large: list[str] = []
     for model, plan in sorted_plans:
-        if isinstance(plan, Plan):
+        if isinstance(plan, Plan) and _has_valid_template(plan):
             models = [other for other, _ in sorted_plans]
             return Selection(model.name, _reason(model, models, too_large), model)
-        too_large.append(model.name)
+        if not isinstance(plan, Plan):
+            too_large.append(model.name)
     return None
 
 
-def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
-    """Return a sort key: OpenHermes first and the starter last, then larger models, then better formats.
+def _has_valid_template(plan: Plan) -> bool:
+    try:
+        plan.prompt_format.check()
+    except HermesError:
+        return False
+    return True
 
-    Parameter counts are rounded to two digits, because they differ slightly between the formats of a model.
+
+def _preference(model: InstalledModel, plan: Plan | ResourcesExhausted) -> tuple[int, float, int, int, str]:
+    """Return a sort key: OpenHermes first, then ChatML models, and the starter last.
+
+    Among these, larger models come first, then better formats. Parameter counts
+    are rounded to two digits, because they differ slightly between the formats of a model.
     """
-    rank = 0 if is_openhermes(model) else 2 if model.source is ModelSource.STARTER else 1
+    rank = 1 if model.is_chatml else 2
+    if model.source is ModelSource.STARTER:
+        rank = 3
+    elif is_openhermes(model):
+        rank = 0
     return rank, -float(f"{model.parameters:.1e}"), _format_rank(plan), -model.size, model.name
 
 
@@ -262,18 +283,21 @@ def is_openhermes(model: InstalledModel) -> bool:
 
 def _reason(model: InstalledModel, models: list[InstalledModel], too_large: list[str]) -> str:
     """Return why `model` is the most preferred of the models that can run here."""
-    count = len(models)
     others = f"; {', '.join(too_large)} would need more memory than is free" if too_large else ""
-    if count == 1:
-        return f"it is the only installed ChatML model{others}"
+    if len(models) == 1:
+        return f"it is the only installed chat model{others}"
     if is_openhermes(model):
-        return f"OpenHermes is preferred among the {count} installed ChatML models{others}"
+        return f"OpenHermes is preferred among the {len(models)} installed chat models{others}"
     if model.source is ModelSource.STARTER:
-        return f"it is the only one that fits of the {count} installed ChatML models{others}"
+        return f"it is the only one that fits of the {len(models)} installed chat models{others}"
     has_starter = any(other.source is ModelSource.STARTER for other in models)
-    if has_starter and count == 2:  # noqa: PLR2004 - this one and the starter
-        return "any other ChatML model is preferred to the starter"
+    if has_starter and len(models) == 2:  # noqa: PLR2004 - this one and the starter
+        return "any other chat model is preferred to the starter"
+    group = [m for m in models if m.is_chatml == model.is_chatml and m.source is not ModelSource.STARTER]
+    plural = "ChatML models" if model.is_chatml else "models with another chat template"
+    besides = " besides the starter" if has_starter else ""
+    if len(group) == 1:
+        single = plural.replace("models", "model")
+        return f"it is the only installed {single}{besides}{others}"
     superlative = "the largest" if not too_large else "the largest that fits"
-    if has_starter:
-        return f"it is {superlative} of the {count - 1} installed ChatML models besides the starter{others}"
-    return f"it is {superlative} of the {count} installed ChatML models{others}"
+    return f"it is {superlative} of the {len(group)} installed {plural}{besides}{others}"

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 class ChatTemplate:
     """The source of a chat template. `special_tokens` are the texts of `bos_token` and others.
 
-    If the model `adds_bos`, each prompt begins with this token, even if the template does not contain it.
+    If the model `adds_bos`, each prompt begins with this token, even if the template does not contain it. If
+    the prompt `begins_with_text`, this is the only control token in it.
     """
 
     source: str
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     adds_bos: bool = False
+    begins_with_text: bool = False

@@ -27,7 +27,7 @@ def missing_tokens(tokens: Container[str]) -> ModelUnavailable | None:
     return ModelUnavailable(
         "the model has no chat template, and does not support ChatML: its vocabulary has no "
         f"{' and no '.join(missing)} token",
-        "choose a model that was trained to chat, such as openhermes-2 or the starter",
+        "add --chat-template chatml, or complete plain text with 'hermes ask --raw'",
     )
 
 
@@ -62,6 +62,7 @@ class ChatML:
             )
         self.encoder = TextEncoder(encode, control, end_ids)
         self.vocabulary = vocabulary
+        self.stops: tuple[str, ...] = ()
         self.im_start = control[IM_START]
         self.im_end = control[IM_END]
         empty, closing = (

@@ -24,13 +24,15 @@ class PromptFormat(Protocol):
     opened. The ids of no text contain a control token: all of those in a prompt belong to the format.
 
     `vocabulary` identifies the tokenizer and the format; the stored ids of a turn are reused only if they
-    have the same identifier. `encoder` encodes ordinary text. An id of `end_ids` ends an answer. `reasoning`
-    has the marks around the model's reasoning, and `closing_ids` end it and begin the answer.
+    have the same identifier. `encoder` encodes ordinary text. An id of `end_ids` ends an answer, and so does
+    a text of `stops`, with which a template without control tokens ends a turn. `reasoning` has the marks
+    around the model's reasoning, and `closing_ids` end it and begin the answer.
     """
 
     vocabulary: str
     encoder: TextEncoder
     end_ids: frozenset[int]
+    stops: tuple[str, ...]
     reasoning: Reasoning
     closing_ids: tuple[int, ...]
 

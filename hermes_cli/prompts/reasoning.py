@@ -45,6 +45,7 @@ def _harmony() -> ReasoningMarks:
 THINK: Final = ReasoningMarks(
     ("<think>", "</think>"), ("<think>",), "</think>", "</think>\n\n", "<think>\n\n</think>\n\n"
 )
+NO_MARKS: Final = ReasoningMarks((), (), "", "", "")
 MARKS: Final = (
     THINK,  # Qwen, DeepSeek, SmolLM, GLM; source: the reasoning parsers of vLLM 0.22, Qwen3's template
     ReasoningMarks(  # Magistral; source: mistral-common 1.13, SpecialTokens
@@ -84,11 +85,16 @@ def find_marks(control: Container[str], template: str = "") -> tuple[ReasoningMa
 class Reasoning:
     """The marks of a model, for one vocabulary.
 
-    `control` maps the text of each control token to its id, and `token_ids` those of the marks.
+    `control` maps the text of each control token to its id, and `token_ids` those of the marks. By default,
+    the marks are those in the vocabulary or in the template.
     """
 
-    def __init__(self, control: Mapping[str, int], template: str = "") -> None:
-        marks, self.is_exact = find_marks(control, template)
+    def __init__(
+        self, control: Mapping[str, int], template: str = "", marks: ReasoningMarks | None = None
+    ) -> None:
+        found, self.is_exact = find_marks(control, template)
+        marks = marks or found
+        self.is_exact = self.is_exact and marks is found
         self.tokens = marks.tokens if self.is_exact else ()
         self.token_ids = {text: control[text] for text in self.tokens}
         self.token_texts = {index: text for text, index in self.token_ids.items()}

@@ -19,15 +19,15 @@ PART = 8
 READ = 16
 """Characters that are compared or searched for one unit. A new character is a unit."""
 
-ADVICE = "choose another model"
+ADVICE = "choose another model, or another template with --chat-template"
 
 
 class InvalidTemplate(ModelUnavailable):
-    """A chat template cannot be used."""
+    """A chat template cannot be used. `reason` is the message without its subject."""
 
     def __init__(self, reason: str) -> None:
-        printable = "".join(c if c.isprintable() else " " for c in reason)
-        super().__init__(f"the model's chat template {printable}", ADVICE)
+        self.reason = "".join(c if c.isprintable() else " " for c in reason)
+        super().__init__(f"the model's chat template {self.reason}", ADVICE)
 
 
 class Budget:

@@ -17,7 +17,7 @@ from hermes_cli.prompts.prompt_format import (
     mark_segments,
 )
 from hermes_cli.prompts.protected_text import ControlSplitter, ControlToken, Piece, render_pieces
-from hermes_cli.prompts.reasoning import Reasoning
+from hermes_cli.prompts.reasoning import NO_MARKS, Reasoning
 from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_roles import RoleSupport, Turn
 from hermes_cli.prompts.text_encoder import PIECE, Encode, TextEncoder
@@ -51,7 +51,9 @@ class TemplateFormat:
         self._template = JinjaTemplate(template.source, template.special_tokens)
         ids = {text: token.id for text, token in control.items()}
         self.encoder = TextEncoder(encode, ids, end_ids)
-        self.reasoning = Reasoning(ids, template.source)
+        # A prompt that ends with the text of the user is continued, as in `ask --raw`, not answered.
+        is_continued = self._render([QUESTION], add_generation_prompt=True).endswith(QUESTION.text)
+        self.reasoning = Reasoning(ids, template.source, NO_MARKS if is_continued else None)
         self.end_ids = frozenset({*end_ids, *ids.values()}) - frozenset(self.reasoning.token_texts)
         closing = mark_segments(self.reasoning, self.encoder, self.reasoning.closing)
         self.closing_ids = tuple(_flat(closing))
@@ -64,6 +66,7 @@ class TemplateFormat:
         self._opens_reasoning = self.reasoning.is_open("".join(piece.text for piece in self._opening))
         self._empty_reasoning = self._find_empty_reasoning()
         self._answer_frame, self._has_empty_opening = self._find_answer_frame()
+        self.stops = self._find_stops()
         # Each turn renders its prompt several times: to count it, to show it and to send it.
         self._pieces = lru_cache(maxsize=CACHED_PROMPTS)(self._pieces_of)
 
@@ -120,6 +123,28 @@ class TemplateFormat:
         prompt = self._splitter.pieces(self._render([QUESTION], add_generation_prompt=True))
         is_direct = prompt[-1].token is not None or closed[position].text.startswith("a1z")
         return frame[tokens[0] :] if tokens else [], is_direct
+
+    def _find_stops(self) -> tuple[str, ...]:
+        """Return the text that ends an answer, or nothing if a control token does.
+
+        It is the text after an answer, or, if there is none, the text before the next turn of the user, with
+        a single space or newline before it.
+        """
+        turns = [Turn(Role.USER, "a0z"), Turn(Role.ASSISTANT, "a1z"), Turn(Role.USER, "a2z")]
+        try:
+            closed, followed = (
+                self._render(turns[:count], add_generation_prompt=False).partition("a1z")[2]
+                for count in (2, 3)
+            )
+        except InvalidTemplate:
+            return ()
+        opening = followed.partition("a2z")[0].rstrip()
+        spaces = opening[: len(opening) - len(opening.lstrip())]
+        for text in (closed.strip(), spaces[-1:] + opening.lstrip()):
+            if text:
+                has_control = any(piece.token is not None for piece in self._splitter.pieces(text))
+                return () if has_control else (text,)
+        return ()
 
     def _pieces_of(self, messages: tuple[Message, ...], *, continues: bool) -> list[Piece]:
         """Return the prompt as pieces: a control token, or the text between two of them."""
@@ -197,7 +222,12 @@ class TemplateFormat:
         return _flat(self.segments(messages))
 
     def open_turn_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Return the ids between the last control token before the answer and the answer."""
+        """Return the ids between the last control token before the answer and the answer.
+
+        If no control token ends an answer, stored ids are never used, and these would be the whole prompt.
+        """
+        if self.stops:
+            return ()
         segments = self.segments(messages)
         if not continues_answer(messages):
             if self.reasoning.headers and self.reasoning.is_exact:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.engines.base import Cancel, Engine
+from hermes_cli.engines.base import Cancel, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.tokenizer_json import read_vocabulary
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message, Role
+from hermes_cli.models.checkpoint.folder import templates_of
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
+from hermes_cli.prompts.format_choice import RAW, TemplateRequest, read_request
 from tests.engines.plans import plan_for
 from tests.gguf_models import write_openhermes_gguf
 from tests.prompts.chat_templates import FAMILIES, family_reference, family_tokenizer_json
@@ -59,9 +61,17 @@ def write_family_gguf(
     return write_openhermes_gguf(path, changes={**values, **(changes or {})}, successors=successors)
 
 
-def open_gguf(path: Path) -> LlamaCppEngine:
+def write_base_gguf(path: Path) -> Path:
+    """Write a tiny GGUF without ChatML's tokens and without a template, whose tokenizer adds BOS."""
+    changes = {"tokenizer.chat_template": None, "tokenizer.ggml.add_bos_token": True}
+    return write_family_gguf(path, "llama-2", changes)
+
+
+def open_gguf(path: Path, request: TemplateRequest | None = None) -> LlamaCppEngine:
     """Load a GGUF on llama.cpp."""
-    return LlamaCppEngine(read_header(path), LlamaSettings(str(path), 2048, 1), name="tiny")
+    header = read_header(path)
+    choice = header.templates.choose(request)
+    return LlamaCppEngine(header, LlamaSettings(str(path), 2048, 1), name="tiny", prompt_format=choice)
 
 
 def answer(engine: Engine, messages: list[Message]) -> Message:
@@ -141,7 +151,7 @@ def test_the_transformers_engine_answers_with_a_template(tmp_path: Path) -> None
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     (folder / "chat_template.jinja").write_text(family.template)
     plan = plan_for(folder)
-    assert "its own chat template renders the prompts" in plan.reason
+    assert "the prompt format is the model's chat template (its vocabulary lacks a ChatML" in plan.reason
     engine = TransformersEngine.open(plan)
     try:
         first = answer(engine, CONVERSATION)
@@ -149,3 +159,110 @@ def test_the_transformers_engine_answers_with_a_template(tmp_path: Path) -> None
         assert control == [b"<s>", b"[INST]", b"[/INST]", b"</s>", b"[INST]", b"[/INST]"]
     finally:
         engine.close()
+
+
+def test_a_file_replaces_chatml_on_llama_cpp(tmp_path: Path) -> None:
+    """Its literals are the control tokens of the vocabulary."""
+    file = tmp_path / "mine.jinja"
+    file.write_text(
+        "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content }}<|im_end|>{% endfor %}"
+    )
+    engine = open_gguf(write_openhermes_gguf(tmp_path / "a.gguf"), read_request(str(file)))
+    try:
+        tokens = engine.prompt_tokens([Message(Role.USER, "Hi</s>")])
+        assert b"".join(token.data for token in tokens) == b"<s>[user] Hi</s><|im_end|>"
+        assert [token.data for token in tokens if token.control] == [b"<s>", b"<|im_end|>"]
+    finally:
+        engine.close()
+
+
+def test_chatml_is_exact_if_the_vocabulary_has_its_tokens(tmp_path: Path) -> None:
+    """The ids are those without --chat-template, and a base model gets the same text as ordinary tokens."""
+    chatml = write_openhermes_gguf(
+        tmp_path / "a.gguf", changes={"tokenizer.chat_template": "{{ bos_token }}x"}
+    )
+    texts = list[bytes]()
+    for path, request in (
+        (chatml, None),
+        (chatml, read_request("chatml")),
+        (write_base_gguf(tmp_path / "b.gguf"), read_request("chatml")),
+    ):
+        engine = open_gguf(path, request)
+        try:
+            tokens = engine.prompt_tokens([Message(Role.USER, "Hi")])
+            texts.append(b"".join(token.data for token in tokens))
+            controls = [token.data for token in tokens if token.control]
+        finally:
+            engine.close()
+    assert texts[0] == texts[1] == b"<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert texts[2] == b"<s>" + texts[0]
+    assert controls == [b"<s>"]
+
+
+def test_a_base_model_needs_a_format(tmp_path: Path) -> None:
+    """The engine is not even started without one."""
+    with pytest.raises(ModelUnavailable, match="no chat template"):
+        open_gguf(write_base_gguf(tmp_path / "base.gguf"))
+
+
+def test_plain_text_is_completed_after_one_bos_token(tmp_path: Path) -> None:
+    """Control literals in it are ordinary text."""
+    engine = open_gguf(write_base_gguf(tmp_path / "base.gguf"), RAW)
+    try:
+        text = "<s>Once</s> upon [INST] a"
+        tokens = engine.prompt_tokens([Message(Role.USER, text)])
+        assert (tokens[0].data, [token.control for token in tokens[1:]].count(True)) == (b"<s>", 0)
+        assert b"".join(token.data for token in tokens[1:]).decode().lstrip() == text
+        assert answer(engine, [Message(Role.USER, text)]).text
+    finally:
+        engine.close()
+
+
+CLOSED = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    "{% if m.role == 'assistant' %}CLOSING{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
+
+
+def test_text_that_ends_a_turn_ends_the_answer(tmp_path: Path) -> None:
+    """An answer that contains the closing text of the template ends before it."""
+    path = write_base_gguf(tmp_path / "base.gguf")
+    messages = [Message(Role.USER, "Hello")]
+    engine = open_gguf(path, TemplateRequest("a", source=CLOSED.replace("CLOSING", "(the end)")))
+    try:
+        whole = answer(engine, messages).text
+    finally:
+        engine.close()
+    closing = whole[len(whole) // 2 :][:4].strip()
+    engine = open_gguf(path, TemplateRequest("a", source=CLOSED.replace("CLOSING", f"{{{{ {closing!r} }}}}")))
+    try:
+        chunks = list(engine.stream(messages, GenerationOptions(max_tokens=8, seed=1), Cancel()))
+    finally:
+        engine.close()
+    assert "".join(chunk.text for chunk in chunks) == whole[: whole.index(closing)]
+    assert chunks[-1].completion is not None
+    assert chunks[-1].completion.finish_reason is FinishReason.STOP
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "sentencepiece-bpe", "unigram", "space at the start"])
+def test_plain_text_has_the_ids_of_the_tokenizer(tmp_path: Path, kind: str) -> None:
+    """With the BOS token of its post-processor, and a space that it adds only at the start of a text."""
+    from tokenizers import Tokenizer
+
+    spec = json.loads(family_tokenizer_json("llama-2", "unigram" if kind == "space at the start" else kind))
+    if kind == "space at the start":
+        spec["pre_tokenizer"]["prepend_scheme"] = "first"
+    (bos_id,) = (token["id"] for token in spec["added_tokens"] if token["content"] == "<s>")
+    spec["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [bos_id], "tokens": ["<s>"]}},
+    }
+    text = json.dumps(spec, separators=(",", ":"))
+    (tmp_path / "tokenizer.json").write_text(text)
+    vocabulary = read_vocabulary(tmp_path, templates_of(tmp_path).choose(RAW))
+    expected = Tokenizer.from_str(text).encode("Once upon a time, ").ids
+    assert vocabulary.format.ids([Message(Role.USER, "Once upon a time, ")]) == expected
+    assert expected[0] == bos_id

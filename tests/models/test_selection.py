@@ -11,9 +11,11 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import STARTER_FILE
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
+from hermes_cli.models.plan import PlanRequest
 from hermes_cli.models.requirements import Finder
 from hermes_cli.models.selection import Selection, resolve
 from hermes_cli.models.units import GIB
+from hermes_cli.prompts.format_choice import RAW, read_request
 from tests.models.conftest import MakeGguf
 from tests.models.small_checkpoint import checkpoint_files, put_in_cache, write_checkpoint
 
@@ -37,6 +39,8 @@ def select(
     configured: str | None = None,
     hardware: Hardware = MACHINE,
     finder: Finder = all_installed,
+    *,
+    request: PlanRequest | None = None,
 ) -> Selection | None:
     """Resolve with the models in tmp_path / models and the cache in tmp_path / cache."""
     return resolve(
@@ -46,6 +50,7 @@ def select(
         configured=configured,
         cache_dir=tmp_path / "cache",
         finder=finder,
+        request=request,
     )
 
 
@@ -87,10 +92,10 @@ def test_openhermes_is_preferred_to_the_largest_chatml_model(make_gguf: MakeGguf
     """OpenHermes is preferred to any model, and then the largest ChatML model."""
     make_gguf(f"models/{STARTER_FILE}", width=96)
     assert (chosen := select(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("starter", "it is the only installed ChatML model")
+    assert (chosen.name, chosen.reason) == ("starter", "it is the only installed chat model")
     make_gguf("models/small.gguf", width=32)  # the starter is larger
     assert (chosen := select(tmp_path, None)) is not None
-    assert (chosen.name, chosen.reason) == ("small", "any other ChatML model is preferred to the starter")
+    assert (chosen.name, chosen.reason) == ("small", "any other chat model is preferred to the starter")
     make_gguf("models/large.gguf", width=64)
     make_gguf("models/no-chatml.gguf", width=128, tokens=["a"], types=[1])
     assert (chosen := select(tmp_path, None)) is not None
@@ -186,3 +191,61 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"no model")
     with pytest.raises(ModelUnavailable, match=r"bad cannot be used: .* is not a GGUF file"):
         select(tmp_path, str(path))
+
+
+NO_CHATML = {"tokens": ["a"], "types": [1]}
+
+
+def test_models_with_a_template_are_preferred_to_the_starter(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """ChatML models come before them, whatever their sizes."""
+    make_gguf("models/plain.gguf", width=96, template="{{ messages[0].content }}", **NO_CHATML)
+    assert (chosen := select(tmp_path, None)) is not None
+    assert (chosen.name, chosen.reason) == ("plain", "it is the only installed chat model")
+    assert "the model's chat template" in chosen.plan(MACHINE).reason
+    make_gguf(f"models/{STARTER_FILE}", width=128)
+    assert (chosen := select(tmp_path, None)) is not None
+    assert (chosen.name, chosen.reason) == ("plain", "any other chat model is preferred to the starter")
+    make_gguf("models/larger.gguf", width=112, template="{{ messages[0].content }}", **NO_CHATML)
+    assert (chosen := select(tmp_path, None)) is not None
+    assert chosen.name == "larger"
+    assert chosen.reason == (
+        "it is the largest of the 2 installed models with another chat template besides the starter"
+    )
+    make_gguf("models/chatml.gguf", width=32)
+    assert (chosen := select(tmp_path, None)) is not None
+    assert chosen.name == "chatml"
+    assert chosen.reason == "it is the only installed ChatML model besides the starter"
+
+
+def selected(selection: Selection | None) -> Selection:
+    """Return the selection, which must exist."""
+    assert selection is not None
+    return selection
+
+
+def test_a_model_with_an_unusable_template_is_not_selected(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """If it is named, its plan is the error."""
+    make_gguf("models/broken.gguf", width=96, template="{% for %}", **NO_CHATML)
+    make_gguf("models/plain.gguf", template="{{ messages[0].content }}", **NO_CHATML)
+    chosen = selected(select(tmp_path, None))
+    assert chosen.name == "plain"
+    chosen = selected(select(tmp_path, "broken"))
+    with pytest.raises(ModelUnavailable, match="the model's chat template cannot be used"):
+        chosen.plan(MACHINE)
+
+
+def test_a_base_model_is_selected_only_on_request(make_gguf: MakeGguf, tmp_path: Path) -> None:
+    """Its plan is refused without --chat-template or --raw. An unknown name does not change the selection."""
+    make_gguf("models/base.gguf", template="", **NO_CHATML)
+    assert select(tmp_path, None) is None
+    chosen = selected(select(tmp_path, "base"))
+    with pytest.raises(ModelUnavailable, match="no chat template"):
+        chosen.plan(MACHINE)
+    for template in (read_request("chatml"), RAW):
+        request = PlanRequest(chat_template=template)
+        chosen = selected(select(tmp_path, None, request=request))
+        assert chosen.plan(MACHINE, request).prompt_format.why == template.origin
+    request = PlanRequest(chat_template=read_request("unknown"))
+    chosen = selected(select(tmp_path, None, request=request))
+    with pytest.raises(ModelUnavailable, match="no chat template 'unknown'"):
+        chosen.plan(MACHINE, request)

@@ -168,7 +168,8 @@ def test_a_hostile_template_is_one_error(source: str) -> None:
         render(source)
     assert time.process_time() - start < 1.0
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 64 << 10
-    assert (error.value.exit_code, error.value.hint) == (69, "choose another model")
+    assert error.value.exit_code == 69
+    assert error.value.hint.startswith("choose another model")
     assert "\n" not in error.value.message
 
 

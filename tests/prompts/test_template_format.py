@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.chatml import missing_tokens
+from hermes_cli.prompts.format_choice import ModelTemplates, read_request
 from hermes_cli.prompts.protected_text import ControlToken
 from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_format import TemplateFormat
@@ -23,6 +26,7 @@ from tests.prompts.chat_templates import (
     family_tokenizer_json,
     family_vocabulary,
 )
+from tests.vocab import CHATML_TEMPLATE
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 EACH = [pytest.param(name, kind, id=f"{name}-{kind}") for name in FAMILIES for kind in KINDS]
@@ -304,3 +308,49 @@ def test_reasoning_tokens_do_not_end_an_answer() -> None:
     control = control_of("deepseek-v3", "byte-level")
     reasoning = {control["<think>"], control["</think>"]}
     assert format_of("deepseek-v3").end_ids == set(control.values()) - reasoning
+
+
+TURNS = "{% for m in messages %}OPEN{{ m.content }}{% if m.role == 'assistant' %}CLOSE{% endif %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing", "stops"),
+    [
+        ("<a>", "<b>", ()),
+        ("{{ m.role }}: ", "<b>\n", ()),
+        ("{{ m.role }}: ", "</s>\n", ("</s>",)),  # no token of this vocabulary
+        ("<|im_start|>{{ m.role }}\n", "<|im_end|>\n", ("<|im_end|>",)),
+        ("### {{ m.role }}:\n", "{{ '\n\n' }}", ("\n### user:",)),
+        (" {{ m.role | upper }}: ", "", (" USER:",)),
+        ("<a>{{ m.role }}", "\n", ()),
+        ("", "", ()),
+    ],
+)
+def test_text_that_ends_a_turn_is_a_stop_string(opening: str, closing: str, stops: tuple[str, ...]) -> None:
+    """Without a control token, it is the text after an answer, or that before the next turn of the user."""
+    source = TURNS.replace("OPEN", opening).replace("CLOSE", closing)
+    assert small_format(source, a=1, b=2).stops == stops
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_published_templates_end_turns_with_control_tokens(name: str) -> None:
+    """They need no stop strings."""
+    assert format_of(name).stops == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_chatml_as_text_has_the_ids_of_transformers(kind: str) -> None:
+    """On a vocabulary without its tokens, which keeps the answer's ids out of the next prompt."""
+    reference = family_reference("llama-2", kind)
+    reference.chat_template = CHATML_TEMPLATE
+    choice = ModelTemplates(missing_tokens([])).choose(read_request("chatml"))
+    prompt_format = Vocabulary(family_tokenizer_json("llama-2", kind), (), choice.template).format
+    turns = [Message(SYSTEM, "Be brief."), Message(USER, "Hi"), Message(ASSISTANT, "Yes"), Message(USER, "a")]
+    expected = reference.apply_chat_template(
+        [{"role": str(turn.role), "content": turn.text} for turn in turns],
+        add_generation_prompt=True,
+        return_dict=False,
+    )
+    assert prompt_format.ids(turns) == expected
+    assert prompt_format.stops == ("<|im_end|>",)
+    assert prompt_format.open_turn_ids(turns) == ()

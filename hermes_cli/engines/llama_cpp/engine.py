@@ -25,6 +25,7 @@ from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 from hermes_cli.prompts.chatml import ChatML
+from hermes_cli.prompts.format_choice import FormatChoice
 from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.prompts.protected_text import ControlToken
 
@@ -46,7 +47,8 @@ class LlamaCppEngine:
     """A GGUF model in llama.cpp. `header` is the file's metadata, and `settings` the load parameters.
 
     The model runs in a child process, which is started again after a crash. `log` is called with each line of
-    its log. `cache_dir` is the folder of the prefix cache on disk, or None to disable it.
+    its log. `cache_dir` is the folder of the prefix cache on disk, or None to disable it. `prompt_format` is
+    the format of the plan; None is the automatic choice.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class LlamaCppEngine:
         name: str,
         log: Callable[[str], None] | None = None,
         cache_dir: PromptCacheDir | None = None,
+        prompt_format: FormatChoice | None = None,
     ) -> None:
+        choice = prompt_format or header.templates.choose()
         self.name = name
         self.context_size = settings.context_size
         self.max_context_size = max(header.context_length, settings.context_size)
@@ -79,16 +83,17 @@ class LlamaCppEngine:
         ends = texts(header.end_ids, header.tokens, byte_level=self._byte_level)
         control = {**ends, **header.control_tokens}
         self._banned_ids: tuple[tuple[str, ...], frozenset[int]] = ((), frozenset())
-        self._format = self._prompt_format(header, control)
+        self._format = self._prompt_format(choice, header, control)
 
-    def _prompt_format(self, header: GgufHeader, control: Mapping[str, int]) -> PromptFormat:
-        """Return ChatML if the vocabulary has its tokens, or else the format of the file's chat template."""
-        if header.chatml_problem is None or header.chat_template is None:
+    def _prompt_format(
+        self, choice: FormatChoice, header: GgufHeader, control: Mapping[str, int]
+    ) -> PromptFormat:
+        if choice.template is None:
             return ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
         from hermes_cli.prompts.template_format import TemplateFormat
 
         tokens = {text: ControlToken(i) for text, i in control.items()}
-        return TemplateFormat(header.chat_template, self._encode, tokens, header.fingerprint, header.end_ids)
+        return TemplateFormat(choice.template, self._encode, tokens, header.fingerprint, header.end_ids)
 
     def _encode(self, text: str) -> list[int]:
         if self._is_recursive and len(text) > LONGEST_RUN:

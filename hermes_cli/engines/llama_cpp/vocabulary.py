@@ -15,6 +15,7 @@ from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import DEBUG, ERRORS, LlamaSettings
 from hermes_cli.models.gguf.header import ARRAY, STRING, RawArray, Value
 from hermes_cli.models.gguf.model import GgufHeader
+from hermes_cli.prompts.format_choice import FormatChoice
 
 WIDTH = 32
 ALIGNMENT = 32
@@ -25,18 +26,21 @@ F32, UINT32, FLOAT32, BOOL = 0, 4, 6, 7
 
 @contextmanager
 def vocabulary_engine(
-    header: GgufHeader, log: Callable[[str], None] | None = None
+    header: GgufHeader,
+    log: Callable[[str], None] | None = None,
+    prompt_format: FormatChoice | None = None,
 ) -> Iterator[LlamaCppEngine]:
     """Yield an engine that tokenizes prompts like the model's engine. Its answers are meaningless.
 
-    `log` is called with each line of llama.cpp's log.
+    `log` is called with each line of llama.cpp's log. `prompt_format` is the format of the prompts; None is
+    the automatic choice.
     """
     with tempfile.TemporaryDirectory(prefix="hermes-") as folder:
         path = Path(folder) / "vocabulary.gguf"
         write_vocabulary(header, path)
         header = dataclasses.replace(header, path=path)
         settings = LlamaSettings(str(path), CONTEXT, 1, verbosity=DEBUG if log else ERRORS)
-        engine = LlamaCppEngine(header, settings, name=header.name, log=log)
+        engine = LlamaCppEngine(header, settings, name=header.name, log=log, prompt_format=prompt_format)
         try:
             yield engine
         finally:

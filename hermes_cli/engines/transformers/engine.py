@@ -66,7 +66,7 @@ class TransformersEngine:
 
         Raises the errors of `load_model` and `read_vocabulary`.
         """
-        vocabulary = read_vocabulary(plan.path)
+        vocabulary = read_vocabulary(plan.path, plan.prompt_format)
         model, device = load_model(plan, report)
         decoder = Decoder(model, device, plan.context_size, cuda_capture(device) if cuda_graphs else None)
         prefixes = PromptCache(cache_dir, plan) if cache_dir is not None else None

@@ -12,7 +12,7 @@ MAX_WIDTH: Final = 1 << 20
 MAX_TOKENS: Final = 1 << 32
 DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """torch's names for the types of weights, and their short names."""
-ADVICE = "choose a ChatML model, such as openhermes-2 or the starter"
+ADVICE = "choose a chat model, such as openhermes-2 or the starter"
 QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes can quantize, or its GGUF"
 
 

@@ -1,6 +1,5 @@
 """Reads a folder of Hugging Face weights into a Checkpoint."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +10,15 @@ from typing import Any, Final
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.checkpoint import config as configs
-from hermes_cli.models.checkpoint.chat_template import read_chat_template
+from hermes_cli.models.checkpoint import tokenizer_file
+from hermes_cli.models.checkpoint.chat_template import read_templates
 from hermes_cli.models.checkpoint.config import DTYPES, Config
-from hermes_cli.models.checkpoint.json_file import parse_object, read_bytes, read_object, read_start
+from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
+from hermes_cli.models.checkpoint.tokenizer_file import MAX_TOKENIZER, TOKENIZER
 from hermes_cli.models.checkpoint.weights import Weights, read_weights
 from hermes_cli.models.links import reject_links
-from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
+from hermes_cli.prompts.format_choice import ModelTemplates
 
 CONFIG: Final = "config.json"
 OTHER_SETTINGS: Final = (
@@ -37,11 +38,7 @@ BUILT_IN_IMPLEMENTATIONS = ("eager", "sdpa", "flash_attention_2", "flex_attentio
 OTHER_WEIGHTS_KEY = "transformers_weights"
 CODE_ADVICE = "choose a model that transformers supports without custom code, such as openhermes-2"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-TOKENIZER, OLDER_TOKENIZER = "tokenizer.json", "tokenizer.model"
-MAX_TOKENIZER: Final = 64 << 20
-HEAD: Final = 2 << 20
-"""Bytes. tokenizer.json lists the added tokens before the vocabulary, so the first 2 MiB are enough."""
-ADDED_TOKENS: Final = '"added_tokens":'
+OLDER_TOKENIZER: Final = "tokenizer.model"
 
 
 @dataclass(frozen=True)
@@ -84,15 +81,9 @@ class Checkpoint:
         return folder.name if is_snapshot and _COMMIT.fullmatch(folder.name) else None
 
     @cached_property
-    def chat_template(self) -> ChatTemplate | None:
-        """The chat template of the folder, or None if it has none."""
-        return read_chat_template(self.path)
-
-    @cached_property
-    def format_problem(self) -> ModelUnavailable | None:
-        """The error if the folder has no tokenizer, or neither the ChatML tokens nor a chat template."""
-        has_format = self.chat_template is not None and has_tokenizer(self.path)
-        return None if has_format else self.chatml_problem
+    def templates(self) -> ModelTemplates:
+        """The chat templates of the folder. Raises ModelUnavailable if chat_template.jinja is too large."""
+        return read_templates(self.path, self.chatml_problem)
 
     @cached_property
     def chatml_problem(self) -> ModelUnavailable | None:
@@ -100,10 +91,7 @@ class Checkpoint:
 
         This reads only the list of added tokens; the engine checks the whole tokenizer.
         """
-        try:
-            return missing_tokens(_added_tokens(self.path))
-        except ModelUnavailable as problem:
-            return problem
+        return _chatml_problem(self.path)
 
 
 def read(path: Path) -> Checkpoint:
@@ -123,6 +111,11 @@ def read(path: Path) -> Checkpoint:
         )
     config = configs.parse(settings)
     return Checkpoint(path, config, read_weights(path, config))
+
+
+def templates_of(folder: Path) -> ModelTemplates:
+    """Return the chat templates of a folder, which may lack the weights; see Checkpoint.templates."""
+    return read_templates(folder, _chatml_problem(folder))
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -172,10 +165,17 @@ def _code_error(key: str, name: str, problem: str) -> ModelUnavailable:
     return ModelUnavailable(f"the key {key[:60]!r} of its {name} {problem}", CODE_ADVICE)
 
 
+def _chatml_problem(folder: Path) -> ModelUnavailable | None:
+    try:
+        return missing_tokens(_added_tokens(folder))
+    except ModelUnavailable as problem:
+        return problem
+
+
 def _added_tokens(folder: Path) -> set[str]:
     """Return the added tokens of the folder's tokenizer. Raises ModelUnavailable if it has none."""
     if (path := folder / TOKENIZER).exists():
-        return _contents(_from_tokenizer(path))
+        return _contents(tokenizer_file.value(path, "added_tokens"))
     if not has_tokenizer(folder):
         raise no_tokenizer(folder)
     pieces = read_bytes(folder / OLDER_TOKENIZER, MAX_TOKENIZER)  # a list of tokens in protobuf's format
@@ -192,15 +192,3 @@ def _contents(tokens: Any) -> set[str]:
     entries = tokens if isinstance(tokens, list) else []
     found = (entry.get("content") for entry in entries if isinstance(entry, dict))
     return {content for content in found if isinstance(content, str)}
-
-
-def _from_tokenizer(path: Path) -> Any:
-    text = read_start(path, HEAD).decode("utf-8", errors="replace")
-    position = text.find(ADDED_TOKENS)
-    if position >= 0:
-        begin = len(text) - len(text[position + len(ADDED_TOKENS) :].lstrip())
-        try:
-            return json.JSONDecoder().raw_decode(text, begin)[0]
-        except (ValueError, RecursionError):  # the list continues beyond HEAD, or it is not JSON
-            pass
-    return parse_object(read_bytes(path, MAX_TOKENIZER), path.name).get("added_tokens")

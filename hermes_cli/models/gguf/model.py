@@ -20,6 +20,7 @@ from hermes_cli.models.gguf.types import FILE_TYPES
 from hermes_cli.models.units import KV_ELEMENT_BYTES
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import IM_END, IM_START, missing_tokens
+from hermes_cli.prompts.format_choice import ModelTemplates
 from hermes_cli.prompts.text_encoder import looks_like_control
 
 CONTROL, USER_DEFINED = 3, 4
@@ -43,6 +44,15 @@ _GUESSED = 1024  # llama.h, `LLAMA_FTYPE_GUESSED`: a flag in the file type
 
 SPECIAL_TOKENS = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 """The names of tokens in GGUF metadata, and in chat templates."""
+CHAT_TEMPLATE = "tokenizer.chat_template"
+"""The key of the chat template. The keys of named ones begin with it and a dot."""
+ADDS_BOS = frozenset(
+    ("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken")
+)
+"""The pre-tokenizers for which llama.cpp adds BOS if the file does not mention it.
+
+Source: llama-vocab.cpp.
+"""
 END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 END_TOKENS = frozenset(
     (
@@ -212,23 +222,25 @@ class GgufHeader:
         return {value for value in values if type(value) is int and 0 <= value < self.vocabulary_size}
 
     @cached_property
-    def chat_template(self) -> ChatTemplate | None:
-        """The chat template in the file's metadata, or None if it has none."""
-        if not (source := self._text("tokenizer.chat_template")):
-            return None
+    def templates(self) -> ModelTemplates:
+        """The chat templates in the file's metadata."""
         tokens = self.tokens
         names = {
             name: self.metadata.get(f"tokenizer.ggml.{key}_token_id") for key, name in SPECIAL_TOKENS.items()
         }
         special = {name: tokens[i] for name, i in names.items() if type(i) is int and 0 <= i < len(tokens)}
         # llama.cpp adds BOS to SentencePiece prompts even if the file does not mention it.
-        adds_bos = self.metadata.get("tokenizer.ggml.add_bos_token", self.tokenizer_model == "llama")
-        return ChatTemplate(source, special, adds_bos is True)
-
-    @property
-    def format_problem(self) -> ModelUnavailable | None:
-        """The error if the model has neither the ChatML tokens nor a chat template, else None."""
-        return None if self.chat_template is not None else self.chatml_problem
+        default = self.tokenizer_model == "llama" or self.tokenizer_pre in ADDS_BOS
+        adds_bos = self.metadata.get("tokenizer.ggml.add_bos_token", default) is True
+        prefix = f"{CHAT_TEMPLATE}."
+        named = {
+            key.removeprefix(prefix): ChatTemplate(text, special, adds_bos)
+            for key in self.metadata
+            if key.startswith(prefix) and (text := self._text(key))
+        }
+        source = self._text(CHAT_TEMPLATE)
+        template = ChatTemplate(source, special, adds_bos) if source else None
+        return ModelTemplates(self.chatml_problem, template, named, special, adds_bos)
 
     @property
     def chatml_problem(self) -> ModelUnavailable | None:

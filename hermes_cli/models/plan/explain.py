@@ -10,9 +10,16 @@ from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import INT8, NF4, capability_text
 from hermes_cli.models.plan.request import AUTO, DEFAULT_CONTEXT, PlanRequest, trained_context
 from hermes_cli.models.units import gib
+from hermes_cli.prompts.format_choice import FormatChoice
 
 
-def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, request: PlanRequest) -> str:
+def reason(
+    hardware: Hardware,
+    candidates: Candidates,
+    chosen: Candidate,
+    request: PlanRequest,
+    prompt_format: FormatChoice,
+) -> str:
     """Return the reason for the chosen candidate: one sentence of clauses separated by semicolons."""
     if isinstance(chosen, OffloadedCandidate):
         requested = f"device {chosen.place.label} was requested" if candidates.device != AUTO else ""
@@ -28,8 +35,7 @@ def reason(hardware: Hardware, candidates: Candidates, chosen: Candidate, reques
         ]
     if chosen.model.is_pickled:
         clauses.append("the weights are pickled (.bin), and only tensors are read from them")
-    if not chosen.model.is_chatml:
-        clauses.append("the model has no ChatML tokens, so its own chat template renders the prompts")
+    clauses.append(f"the prompt format is {prompt_format}")
     clauses.append(_context_clause(chosen, request))
     return "; ".join(clause for clause in clauses if clause)
 

@@ -1,7 +1,7 @@
 """Chooses how to run a model on this machine."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hermes_cli.models.facts import ModelFacts
@@ -15,6 +15,7 @@ from hermes_cli.models.plan.refusal import Smaller, does_not_fit, smaller_option
 from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count, trained_context
 from hermes_cli.models.units import gib
 from hermes_cli.placement import Placement
+from hermes_cli.prompts.format_choice import FormatChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Plan:
     number of layers in the model, and `gpus` are the indexes of the GPUs. For a GGUF, the output layer
     counts as a layer, and layers that are not on a GPU are in main memory. `smaller` is an alternative to
     load if memory runs out anyway. `passed_over` states how much memory a better precision would need.
+    `prompt_format` is the format of the prompts.
     """
 
     model: str
@@ -55,6 +57,7 @@ class Plan:
     max_context_size: int = 0
     revision: str | None = None
     considered: tuple[Candidate, ...] = ()
+    prompt_format: FormatChoice = field(default_factory=FormatChoice)
 
     @property
     def memory_needed(self) -> int:
@@ -126,9 +129,11 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
     """Return the plan for `model` on `hardware`.
 
     Raises UsageError if the request is impossible on this machine, ModelUnavailable if no GPU supports the
-    quantization of the weights, and DoesNotFit, with all candidates, if none of them fits in the free memory.
+    quantization of the weights or the model lacks the prompt format, and DoesNotFit, with all candidates, if
+    none of them fits in the free memory.
     """
     request = request or PlanRequest()
+    prompt_format = model.templates.choose(request.chat_template)
     threads = thread_count(hardware.physical_cores, request.threads)
     candidates = find_candidates(hardware, model, request)
     considered = tuple(_considered(hardware, candidates))
@@ -147,7 +152,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
         kv_bytes=chosen.kv_bytes,
         headroom_bytes=chosen.headroom_bytes,
         memory_available=chosen.memory_available,
-        reason=reason(hardware, candidates, chosen, request),
+        reason=reason(hardware, candidates, chosen, request, prompt_format),
         devices=chosen.devices,
         dtype=chosen.precision.dtype,
         quantization=chosen.precision.quantization,
@@ -161,6 +166,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
         max_context_size=trained_context(model),
         revision=model.revision,
         considered=considered,
+        prompt_format=prompt_format,
     )
 
 

@@ -60,6 +60,7 @@ def plan_object(model: ModelFacts, result: Plan | HermesError, *, fetched: bool)
         return report | {"error": result.message, "hint": result.hint}
     plan = {field.name: getattr(result, field.name) for field in fields(result)}
     del plan["considered"]
+    plan["prompt_format"] = str(result.prompt_format)
     plan["path"] = str(result.path)
     plan["smaller"] = result.smaller.advice if result.smaller else ""
     plan["quantisation"] = plan.pop("quantization")  # scripts rely on the spelling

@@ -1,12 +1,13 @@
 """The user's requirements for a plan, and the context sizes that result from them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from hermes_cli import options
 from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
+from hermes_cli.prompts.format_choice import ANY_MODEL, TemplateRequest
 
 AUTO: Final = "auto"
 """The value of --precision and --device for automatic selection."""
@@ -30,7 +31,8 @@ class PlanRequest:
 
     `gpu_layers` is a number or `all`, and `kv` is the type of K and V; both are only for a GGUF. If the user
     did not request `device`, `device_reason` is a clause that explains why it was set. `context_source` is
-    the persona or the setting that requests the context size; it is empty for a flag.
+    the persona or the setting that requests the context size; it is empty for a flag. `chat_template` is the
+    format of the prompts.
     """
 
     context_size: int | None = None
@@ -41,6 +43,12 @@ class PlanRequest:
     kv: str | None = None
     device_reason: str = ""
     context_source: str = ""
+    chat_template: TemplateRequest | None = None
+
+    @property
+    def for_any_model(self) -> "PlanRequest":
+        """The request for comparing models: a chat template that some of them lack excludes none."""
+        return self if self.chat_template is None else replace(self, chat_template=ANY_MODEL)
 
 
 def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:

@@ -65,7 +65,7 @@ def read(text: str, source: Path, remarks: Remarks) -> Persona:
         (instruction.key.lower(), instruction.text) for instruction in parsed if instruction.name == "MESSAGE"
     ]
     if any(instruction.name == "TEMPLATE" for instruction in parsed):
-        remarks.add("its TEMPLATE is left out: hermes always uses ChatML")
+        remarks.add("its TEMPLATE is left out: each model has its own prompt format")
     systems = [instruction.text for instruction in parsed if instruction.name == "SYSTEM"]
     systems += [text for role, text in messages if role == "system"]
     examples, greetings = _examples(messages, remarks)

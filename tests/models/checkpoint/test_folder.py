@@ -315,7 +315,7 @@ ADDED = [{"content": "<|im_start|>"}, {"content": "<|im_end|>"}]
     ],
 )
 def test_the_tokenizer_needs_both_chatml_tokens(tmp_path: Path, files: dict[str, Any], problem: str) -> None:
-    """A folder without a tokenizer, or whose tokenizer lacks a ChatML token, has a problem and no facts."""
+    """A folder without a tokenizer, or whose tokenizer lacks a ChatML token, has a problem and no format."""
     folder = checkpoint_files()
     del folder["tokenizer.json"]
     encoded = {name: json.dumps(content).encode() for name, content in files.items()}
@@ -324,7 +324,7 @@ def test_the_tokenizer_needs_both_chatml_tokens(tmp_path: Path, files: dict[str,
     assert problem in str(found.chatml_problem)
     if problem:
         with pytest.raises(ModelUnavailable, match=re.escape(problem)):
-            facts_of_checkpoint("m", found)
+            facts_of_checkpoint("m", found).templates.choose()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

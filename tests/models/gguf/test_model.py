@@ -289,11 +289,35 @@ def test_the_chat_template_is_that_of_the_metadata(tmp_path: Path) -> None:
         "tokenizer.chat_template": "{{ bos_token }}x",
         "tokenizer.ggml.add_bos_token": None,
     }
-    template = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).chat_template
+    template = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).templates.default
     special = {"bos_token": "<s>", "eos_token": "<|im_end|>", "unk_token": "<unk>"}
     assert template == ChatTemplate("{{ bos_token }}x", special, adds_bos=True)
     changes["tokenizer.ggml.add_bos_token"] = False
-    template = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes)).chat_template
+    template = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes)).templates.default
     assert template is not None
     assert not template.adds_bos
-    assert read_header(write_openhermes_gguf(tmp_path / "c.gguf")).chat_template is None
+    assert read_header(write_openhermes_gguf(tmp_path / "c.gguf")).templates.default is None
+
+
+def test_named_templates_have_their_own_keys(tmp_path: Path) -> None:
+    """As gguf-py writes the list form of tokenizer_config.json."""
+    changes = {"tokenizer.chat_template": "a", "tokenizer.chat_template.tool_use": "b"}
+    templates = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes)).templates
+    assert templates.default is not None
+    assert templates.default.source == "a"
+    assert {name: template.source for name, template in templates.named.items()} == {"tool_use": "b"}
+
+
+@pytest.mark.parametrize(
+    ("model", "pre", "adds_bos"),
+    [("llama", "", True), ("gpt2", "llama-bpe", True), ("gpt2", "tekken", True), ("gpt2", "qwen2", False)],
+)
+def test_bos_is_added_as_llama_cpp_does(tmp_path: Path, model: str, pre: str, adds_bos: bool) -> None:  # noqa: FBT001 - a parameter
+    """If the file does not say so, it depends on the tokenizer; a file that says so is followed."""
+    changes: dict[str, Any] = {"tokenizer.ggml.model": model, "tokenizer.ggml.pre": pre or None}
+    changes["tokenizer.ggml.add_bos_token"] = None
+    header = read_header(write_openhermes_gguf(tmp_path / "a.gguf", changes=changes))
+    assert header.templates.adds_bos == adds_bos
+    changes["tokenizer.ggml.add_bos_token"] = not adds_bos
+    header = read_header(write_openhermes_gguf(tmp_path / "b.gguf", changes=changes))
+    assert header.templates.adds_bos != adds_bos

@@ -14,6 +14,8 @@ from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import LlamaBuild
 from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
 from hermes_cli.models.units import GIB, MIB
+from hermes_cli.prompts.chat_template import ChatTemplate
+from hermes_cli.prompts.format_choice import ModelTemplates
 from tests.models.conftest import MakeGguf
 
 OPENHERMES = ModelFacts(
@@ -146,6 +148,7 @@ def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: Make
     """The facts of a GGUF come from its header and the size of the file."""
     path = make_gguf()
     facts = facts_of("small", read_header(path))
+    special = {"bos_token": "a", "eos_token": "<|im_end|>"}
     assert facts == ModelFacts(
         "small",
         path,
@@ -160,6 +163,7 @@ def test_the_facts_come_from_the_header_and_the_size_of_the_file(make_gguf: Make
         width=32,
         vocabulary=10,
         head_widths=(8, 8),  # 32 wide, four heads
+        templates=ModelTemplates(None, ChatTemplate("{{ messages }}", special), {}, special),
     )
     assert choose(machine(1), facts).context_size == 1024
 

@@ -30,7 +30,7 @@ FILES = (
         MODELFILE.replace(b"PARAMETER mirostat 2", b'TEMPLATE "{{ .Prompt }}"'),
         "modelfile",
         "template",
-        ("its TEMPLATE is left out: hermes always uses ChatML",),
+        ("its TEMPLATE is left out: each model has its own prompt format",),
         greetings=0,
         has=HAS,
     ),

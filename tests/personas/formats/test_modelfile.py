@@ -58,7 +58,7 @@ def test_the_prompt_examples_and_options_are_read() -> None:
     assert dict(persona.options) == {"temperature": 1.0, "min_p": 0.25, "stop": ("<|user|>", "AI assistant:")}
     assert persona.context == 4096
     assert persona.name == "mario"
-    assert remarks == ("its TEMPLATE is left out: hermes always uses ChatML",)
+    assert remarks == ("its TEMPLATE is left out: each model has its own prompt format",)
 
 
 @pytest.mark.parametrize(
