@@ -48,7 +48,9 @@ def summarize(
             batches.append(batch)
             batch = []
         batch.append(turn)
-    summary_options = replace(options, max_tokens=length, stop=(), ban=(), temperature=0.0, thinking_budget=0)
+    summary_options = replace(
+        options, max_tokens=length, stop=(), ban=(), temperature=0.0, thinking_budget=None
+    )
     for messages in filter(None, [*batches, batch]):
         text, reason = "", FinishReason.STOP
         for chunk in engine.stream(_summary_prompt(note, messages, macros), summary_options, cancel):
