@@ -1,4 +1,4 @@
-"""Parses a name of a model server, as in -m: a URL, `lmstudio`, `ollama`, or the name of one in the config."""
+"""Parses a model server's name, as in -m: a URL, `lmstudio`, `ollama`, or a name in the config."""
 
 import ipaddress
 import re
