@@ -16,7 +16,7 @@ from hermes_cli import __version__
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress, is_private
 from hermes_cli.engines.remote.event_stream import EventDecoder, StreamEvent
-from hermes_cli.engines.remote.failures import error_for, one_line
+from hermes_cli.engines.remote.failures import EndpointMissing, error_for, one_line
 from hermes_cli.engines.remote.key import Key
 from hermes_cli.engines.remote.proxy import proxy_for
 from hermes_cli.engines.remote.timer import RequestTimer, TimeLimits
@@ -40,6 +40,9 @@ MAX_RETRY_AFTER_S: Final = 30.0
 """A server that asks to wait longer is reported as busy."""
 JSON_TOTAL_S: Final = 60.0
 """Seconds for a whole response that is not streamed; only the answer of a model may take longer."""
+PROBE_TOTAL_S: Final = 10.0
+_ERROR_STATUS: Final = range(400, 600)
+_UNKNOWN_STATUS: Final = 500
 _SUCCESS: Final = range(200, 300)
 _REDIRECT: Final = range(300, 400)
 _RETRIED: Final = {429, 503}
@@ -96,12 +99,32 @@ class ServerClient:
         """
         return self._json("POST", url, body, cancel, total_s)
 
+    def probe(self, url: str, cancel: Cancel) -> Any:
+        """Return the parsed JSON of a GET request, or None if the server does not have that endpoint.
+
+        Raises ServerUnavailable if no server answers, KeyRefused, ServerBusy, and RequestCancelled.
+        """
+        try:
+            return self._json("GET", url, None, cancel, PROBE_TOTAL_S)
+        except (EndpointMissing, ServerError):
+            return None
+
+    def error_in(self, body: Any) -> HermesError:
+        """Return the error that a successful response or an event of a stream contains."""
+        error = body.get("error") if isinstance(body, dict) else None
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if isinstance(code, int) and code in _ERROR_STATUS else _UNKNOWN_STATUS
+        return self._redacted(error_for(status, body, self.where, has_key=self._key is not None))
+
     def _json(
         self, method: str, url: str, body: Mapping[str, Any] | None, cancel: Cancel, total_s: float
     ) -> Any:
         with self._response(method, url, body, cancel, total_s) as (response, timer):
             data = b"".join(self._body(response, timer, JSON_LIMITS.size))
-        return self._parse(data)
+        body = self._parse(data)
+        if isinstance(body, dict) and body.get("error"):  # LM Studio has status 200 for unknown endpoints
+            raise self.error_in(body)
+        return body
 
     def stream(
         self, url: str, body: Mapping[str, Any], decoder: EventDecoder, cancel: Cancel
@@ -198,7 +221,7 @@ class ServerClient:
             what = "redirects to another address" if status in _REDIRECT else "returns a web page"
             target = one_line(response.headers.get("location", ""), 100)
             hint = f"use the address {target}" if target else "check the address; it usually ends with /v1"
-            raise ServerUnavailable(f"{self.where} {what}", self._without_key(hint))
+            raise EndpointMissing(f"{self.where} {what}", self._without_key(hint))
         data = b""
         for part in self._body(response, timer, MAX_ERROR_BYTES, cut=True):
             data += part
@@ -206,15 +229,18 @@ class ServerClient:
             body: Any = json.loads(data)
         except (ValueError, RecursionError):
             body = data.decode("utf-8", "replace") if "text/html" not in kind else ""
-        error = error_for(status, body, self.where, has_key=self._key is not None)
-        error.message = self._without_key(error.message)
-        error.args = (error.message,)
+        error = self._redacted(error_for(status, body, self.where, has_key=self._key is not None))
         seconds = _retry_after(response.headers.get("retry-after", ""))
         if status in _RETRIED and seconds is not None:
             if seconds > self._settings.max_retry_after_s:
                 raise ServerBusy(error.message, f"try again in {seconds:,.0f} seconds")
             raise _RetryLaterError(seconds, error)
         raise error
+
+    def _redacted(self, error: HermesError) -> HermesError:
+        error.message = self._without_key(error.message)
+        error.args = (error.message,)
+        return error
 
     def _without_key(self, text: str) -> str:
         """Return text from the server without the key, which some servers repeat."""

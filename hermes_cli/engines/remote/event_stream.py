@@ -86,10 +86,13 @@ class _LineSplitter:
         return rest
 
     def _check(self, line: bytes | bytearray) -> None:
-        if len(line) > self._limits.line:
-            raise ServerError(f"the server sent a line of more than {self._limits.line:,} bytes")
-        if self._total + len(line) > self._limits.total:
-            raise ServerError(f"the server sent more than {self._limits.total:,} bytes in one answer")
+        limits = self._limits
+        left = limits.total - self._total
+        if len(line) <= min(limits.line, left):
+            return
+        if limits.line <= left:
+            raise ServerError(f"the server sent a line of more than {limits.line:,} bytes")
+        raise ServerError(f"the server sent more than {limits.total:,} bytes in one answer")
 
 
 class ServerSentEvents:

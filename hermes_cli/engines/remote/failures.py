@@ -14,6 +14,8 @@ from hermes_cli.errors import (
 )
 
 MAX_MESSAGE: Final = 300
+
+
 _BUSY: Final = {429, 503}
 _REFUSED: Final = {401, 403}
 _NOT_FOUND: Final = 404
@@ -27,9 +29,13 @@ _NUMBERS: Final = (
     re.compile(r"request \((?P<prompt>\d{1,9}) tokens\).{0,60}\((?P<context>\d{1,9}) tokens\)"),
     re.compile(
         r"maximum context length is (?P<context>\d{1,9}) tokens.{0,120}?"
-        r"(?:contains|resulted in|requested) (?:at least )?(?P<prompt>\d{1,9})"
+        r"(?:contains|has|resulted in|requested) (?:at least )?(?P<prompt>\d{1,9})"
     ),
 )
+
+
+class EndpointMissing(ServerUnavailable):
+    """The server has no such endpoint or model."""
 
 
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
@@ -82,7 +88,7 @@ def error_for(status: int, body: Any, where: str, *, has_key: bool) -> HermesErr
     if status in _BUSY:
         return ServerBusy(f"{where} is busy{said}", "try again later")
     if status == _NOT_FOUND:
-        return ServerUnavailable(
+        return EndpointMissing(
             f"{where} does not have this{said}", "'hermes models list --servers' lists models"
         )
     return ServerError(f"{where} failed{said}", "try again, or see the server's log")
