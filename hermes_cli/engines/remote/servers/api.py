@@ -49,12 +49,15 @@ class RemoteModel:
 class AnswerPart:
     """A part of an answer. `ids` are the token ids of `text`, if the server reports them.
 
-    `finish` is set once, when the model has ended the answer. `usage` may follow it.
+    llama-server reports only the last id of a character of several tokens; `generated` is then greater than
+    the number of ids so far. It is 0 if the server does not report it. `finish` is set once, when the model
+    has ended the answer. `usage` may follow it.
     """
 
     text: str = ""
     reasoning: str = ""
     ids: tuple[int, ...] = ()
+    generated: int = 0
     finish: FinishReason | None = None
     usage: Usage | None = None
     progress: Progress | None = None
@@ -70,8 +73,17 @@ class AnswerRequest:
     new_decoder: Callable[[], EventDecoder] = ServerSentEvents
 
 
+Token = tuple[int, bytes]
+"""A token id and its bytes."""
+
+
 class TokenApi(Protocol):
-    """The token ids of a server: of its prompts, and of text."""
+    """The token ids of a server: of its prompts, and of text.
+
+    `prefills` is true if a request may evaluate a prompt and generate nothing.
+    """
+
+    prefills: bool
 
     def request(
         self, model: RemoteModel, prompt: Sequence[int], options: GenerationOptions, ends: Sequence[int]
@@ -83,16 +95,24 @@ class TokenApi(Protocol):
 
     def encode(
         self, client: ServerClient, model: RemoteModel, text: str, cancel: Cancel, *, control: bool = False
-    ) -> list[int]:
-        """Return the token ids of a text, without BOS. With `control`, it may contain control tokens.
+    ) -> list[Token]:
+        """Return the tokens of a text, without BOS. With `control`, it may contain control tokens.
 
         Without it, vLLM recognizes control tokens, too, so that the caller must cut their literals.
         """
 
+    def decode(self, client: ServerClient, model: RemoteModel, ids: Sequence[int], cancel: Cancel) -> str:
+        """Return the text of token ids."""
+
+    def prompt_ids(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> list[int]:
+        """Return the ids of the prompt that the server makes of messages, without a BOS of its own."""
+
     def count(
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
     ) -> int:
-        """Return the number of tokens of the prompt that the server makes of the messages."""
+        """Return the number of tokens of the prompt that the server makes of messages."""
 
 
 class ServerApi(Protocol):

@@ -55,8 +55,8 @@ def read_chunk(chunk: Value) -> AnswerPart:
         delta.get("content").text(),
         reasoning,
         read_ids(choice.get("token_ids")),
-        finish_reason(reason),
-        usage,
+        finish=finish_reason(reason),
+        usage=usage,
     )
 
 

@@ -13,6 +13,7 @@ from hermes_cli.engines.remote.servers.api import (
     AnswerPart,
     AnswerRequest,
     RemoteModel,
+    Token,
     TokenApi,
     checked,
     mapped_options,
@@ -40,6 +41,7 @@ OPTIONS: Final = {
 SAMPLERS: Final = ("penalties", "dry", "top_k", "top_p", "min_p", "xtc", "temperature")
 """The order in which every engine of hermes applies the options."""
 UNKNOWN_CONTEXT: Final = 4096
+MAX_ID: Final = 2**31 - 1
 
 
 class LlamaServer:
@@ -99,6 +101,8 @@ class LlamaServer:
 class LlamaTokens:
     """The token ids of llama-server; see TokenApi."""
 
+    prefills = True
+
     def __init__(self, root_url: str) -> None:
         self._root_url = root_url
 
@@ -124,23 +128,55 @@ class LlamaTokens:
 
     def encode(
         self, client: ServerClient, model: RemoteModel, text: str, cancel: Cancel, *, control: bool = False
+    ) -> list[Token]:
+        """Return the tokens of a text; see TokenApi.encode."""
+        return self._tokenize(client, model, text, cancel, parse_special=control, with_pieces=True)
+
+    def decode(self, client: ServerClient, model: RemoteModel, ids: Sequence[int], cancel: Cancel) -> str:
+        """Return the text of token ids; see TokenApi.decode."""
+        body = {"model": model.name, "tokens": list(ids)}
+        return checked(client.post(f"{self._root_url}/detokenize", body, cancel), client)["content"].text()
+
+    def prompt_ids(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
     ) -> list[int]:
-        """Return the token ids of a text; see TokenApi.encode."""
-        body = {"model": model.name, "content": text, "add_special": False, "parse_special": control}
-        answer = client.post(f"{self._root_url}/tokenize", body, cancel)
-        return list(chat_completions.read_ids(checked(answer, client)["tokens"]))
+        """Return the ids of the server's own prompt; see TokenApi.prompt_ids."""
+        prompt = self._rendered(client, model, messages, cancel)
+        return [i for i, _ in self._tokenize(client, model, prompt, cancel, parse_special=True)]
 
     def count(
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
     ) -> int:
         """Return the number of tokens of the prompt; see TokenApi.count."""
+        prompt = self._rendered(client, model, messages, cancel)
+        return len(self._tokenize(client, model, prompt, cancel, parse_special=True, add_special=True))
+
+    def _rendered(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> str:
         body: dict[str, Any] = {"model": model.name, "messages": message_list(messages)}
-        prompt = checked(client.post(f"{self._root_url}/apply-template", body, cancel), client)[
-            "prompt"
-        ].text()
-        body = {"model": model.name, "content": prompt, "add_special": True, "parse_special": True}
+        answer = client.post(f"{self._root_url}/apply-template", body, cancel)
+        return checked(answer, client)["prompt"].text()
+
+    def _tokenize(
+        self, client: ServerClient, model: RemoteModel, text: str, cancel: Cancel, **settings: bool
+    ) -> list[Token]:
+        """Return the tokens of a text. They have no bytes unless the settings request pieces."""
+        body: dict[str, Any] = {"model": model.name, "content": text, **settings}
         answer = checked(client.post(f"{self._root_url}/tokenize", body, cancel), client)
-        return len(answer["tokens"].items())
+        if not settings.get("with_pieces"):
+            return [(i, b"") for i in chat_completions.read_ids(answer["tokens"])]
+        return [
+            (token["id"].integer(0, MAX_ID), _piece_bytes(token["piece"]))
+            for token in answer["tokens"].tables()
+        ]
+
+
+def _piece_bytes(piece: Value) -> bytes:
+    """Return the bytes of a token, which is a list of numbers if it is not valid text."""
+    if isinstance(piece.value, list):
+        return bytes(item.integer(0, 255) for item in piece.items())
+    return piece.text().encode(errors="replace")
 
 
 def _sampling(options: GenerationOptions, context_size: int) -> dict[str, Any]:
@@ -156,19 +192,19 @@ def _sampling(options: GenerationOptions, context_size: int) -> dict[str, Any]:
 
 def _read_completion(event: Value) -> AnswerPart:
     """Return the part of an answer in an event of the completion API."""
+    progress = event.get("prompt_progress")
+    if progress.value is not None:  # the event's `tokens` are [0], and have no meaning
+        names = ("cache", "processed", "total")
+        cached, done, total = (progress[name].integer(0, MAX_CONTEXT) for name in names)
+        return AnswerPart(progress=Progress(max(done - cached, 0), max(total - cached, 0)))
     ids = chat_completions.read_ids(event.get("tokens"))
     text = event.get("content").text()
-    progress = event.get("prompt_progress")
-    if progress.value is not None:
-        cached, done, total = (
-            progress[name].integer(0, MAX_CONTEXT) for name in ("cache", "processed", "total")
-        )
-        return AnswerPart(text, ids=ids, progress=Progress(max(done - cached, 0), max(total - cached, 0)))
+    generated = event.get("tokens_predicted").integer(0, MAX_CONTEXT)
     if not event.get("stop").boolean():
-        return AnswerPart(text, ids=ids)
+        return AnswerPart(text, ids=ids, generated=generated)
     is_cut = event.get("stop_type").text() == "limit" or event.get("truncated").boolean()
     finish = FinishReason.LENGTH if is_cut else FinishReason.STOP
     prompt = event.get("tokens_evaluated").integer(0, MAX_CONTEXT)
     cached = event.get("timings").table().get("cache_n").integer(0, MAX_CONTEXT)
-    usage = Usage(prompt, event.get("tokens_predicted").integer(0, MAX_CONTEXT), min(cached, prompt))
-    return AnswerPart(text, ids=ids, finish=finish, usage=usage)
+    usage = Usage(prompt, generated, min(cached, prompt))
+    return AnswerPart(text, ids=ids, generated=generated, finish=finish, usage=usage)

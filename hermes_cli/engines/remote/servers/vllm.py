@@ -4,27 +4,35 @@ Source: vLLM's protocol classes and its documentation "OpenAI-Compatible Server"
 needs 0.10.2 or later; older versions ignore it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.detokenizer import entry_bytes
 from hermes_cli.engines.remote.client import ServerClient
+from hermes_cli.engines.remote.control_literals import CONTROL_LITERALS
 from hermes_cli.engines.remote.servers import chat_completions
 from hermes_cli.engines.remote.servers.api import (
     AnswerPart,
     AnswerRequest,
     RemoteModel,
+    Token,
     TokenApi,
     checked,
     mapped_options,
     message_list,
     require_continuable,
 )
+from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message
-from hermes_cli.options import FIELDS, MAX_CONTEXT, GenerationOptions
+from hermes_cli.options import FIELDS, GenerationOptions
 from hermes_cli.prompts.prompt_format import is_continued
 from hermes_cli.untrusted.value import Value
 
+_BAR_TOKEN: Final = re.compile("<[|\uff5c][^<>]{1,60}[|\uff5c]>")
+_BYTE_LEVEL: Final = frozenset("ĠĊĉ")
+"""The characters that stand for whitespace in byte-level vocabularies."""
 OPTIONS: Final = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -84,6 +92,8 @@ class VLLM:
 class VLLMTokens:
     """The token ids of vLLM; see TokenApi."""
 
+    prefills = False
+
     def __init__(self, base_url: str, root_url: str) -> None:
         self._base_url = base_url
         self._root_url = root_url
@@ -107,23 +117,32 @@ class VLLMTokens:
         return AnswerRequest(f"{self._base_url}/completions", body, _read_completion)
 
     def encode(
-        self,
-        client: ServerClient,
-        model: RemoteModel,
-        text: str,
-        cancel: Cancel,
-        *,
-        control: bool = False,  # noqa: ARG002 - vLLM always recognizes control tokens
-    ) -> list[int]:
-        """Return the token ids of a text; see TokenApi.encode."""
-        body: dict[str, Any] = {"model": model.name, "prompt": text, "add_special_tokens": False}
-        answer = client.post(f"{self._root_url}/tokenize", body, cancel)
-        return list(chat_completions.read_ids(checked(answer, client)["tokens"]))
+        self, client: ServerClient, model: RemoteModel, text: str, cancel: Cancel, *, control: bool = False
+    ) -> list[Token]:
+        """Return the tokens of a text; see TokenApi.encode.
 
-    def count(
+        Raises UsageError without `control`, if the text contains a control token that hermes does not know,
+        because vLLM would recognize it.
+        """
+        body = {"model": model.name, "prompt": text, "add_special_tokens": False, "return_token_strs": True}
+        answer = checked(client.post(f"{self._root_url}/tokenize", body, cancel), client)
+        ids = chat_completions.read_ids(answer["tokens"])
+        entries = [item.text() for item in answer["token_strs"].items()]
+        unknown = next((e for e in entries if _BAR_TOKEN.fullmatch(e) and e not in CONTROL_LITERALS), None)
+        if unknown is not None and not control:
+            raise UsageError(f"the text contains {unknown[:40]!r}, a control token of the model", "change it")
+        byte_level = any(_BYTE_LEVEL.intersection(entry) for entry in entries)
+        return [(i, entry_bytes(e, byte_level=byte_level)) for i, e in zip(ids, entries, strict=False)]
+
+    def decode(self, client: ServerClient, model: RemoteModel, ids: Sequence[int], cancel: Cancel) -> str:
+        """Return the text of token ids; see TokenApi.decode."""
+        body = {"model": model.name, "tokens": list(ids)}
+        return checked(client.post(f"{self._root_url}/detokenize", body, cancel), client)["prompt"].text()
+
+    def prompt_ids(
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
-    ) -> int:
-        """Return the number of tokens of the prompt; see TokenApi.count."""
+    ) -> list[int]:
+        """Return the ids of the server's own prompt; see TokenApi.prompt_ids."""
         continues = is_continued(messages)
         body: dict[str, Any] = {
             "model": model.name,
@@ -132,7 +151,13 @@ class VLLMTokens:
             "continue_final_message": continues,
         }
         answer = client.post(f"{self._root_url}/tokenize", body, cancel)
-        return checked(answer, client)["count"].integer(0, MAX_CONTEXT)
+        return list(chat_completions.read_ids(checked(answer, client)["tokens"]))
+
+    def count(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> int:
+        """Return the number of tokens of the prompt; see TokenApi.count."""
+        return len(self.prompt_ids(client, model, messages, cancel))
 
 
 def _sampling(options: GenerationOptions) -> dict[str, Any]:

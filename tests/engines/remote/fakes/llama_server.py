@@ -19,6 +19,7 @@ class FakeLlamaServer(FakeOpenAI):
     def reply(self, request: Request) -> Reply:
         routes = {
             "/tokenize": self.tokenize,
+            "/detokenize": self.detokenize,
             "/apply-template": lambda body: Reply({"prompt": self.template(body["messages"])}),
             "/completion": self.complete,
         }
@@ -65,8 +66,16 @@ class FakeLlamaServer(FakeOpenAI):
         return super().chat({name: value for name, value in body.items() if name in self.fields})
 
     def tokenize(self, body: dict[str, Any]) -> Reply:
-        """Return the ids of a text."""
-        return Reply({"tokens": self.model.encode(body["content"], control=body.get("parse_special", True))})
+        """Return the ids of a text, or its ids and pieces."""
+        ids = self.model.encode(body["content"], control=body.get("parse_special", True))
+        if not body.get("with_pieces"):
+            return Reply({"tokens": ids})
+        texts = zip(ids, self.model.texts(ids), strict=True)
+        return Reply({"tokens": [{"id": i, "piece": text} for i, text in texts]})
+
+    def detokenize(self, body: dict[str, Any]) -> Reply:
+        """Return the text of ids."""
+        return Reply({"content": "".join(self.model.texts(body["tokens"]))})
 
     def complete(self, body: dict[str, Any]) -> Reply:
         """Return the stream of an answer to token ids."""
@@ -81,7 +90,7 @@ class FakeLlamaServer(FakeOpenAI):
         total, cached = generation.prompt_tokens, generation.cached_tokens
         for done in range(cached, total, BATCH) if reports else ():
             progress = {"total": total, "cache": cached, "processed": done, "time_ms": 1}
-            yield sse({"index": 0, "content": "", "tokens": [], "stop": False, "prompt_progress": progress})
+            yield sse({"index": 0, "content": "", "tokens": [0], "stop": False, "prompt_progress": progress})
         for number, (text, ids) in enumerate(generation.pieces(), 1):
             counts = {"id_slot": -1, "tokens_predicted": number, "tokens_evaluated": total}
             yield sse({"index": 0, "content": text, "tokens": ids, "stop": False, **counts})

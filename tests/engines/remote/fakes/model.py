@@ -37,6 +37,11 @@ class FakeModel:
             )
         ]
 
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """Return the text of each token."""
+        control = {i: text for text, i in CONTROL.items()}
+        return [control.get(i) or chr(i - FIRST_CHARACTER) for i in ids]
+
     def render(self, messages: Sequence[dict[str, str]], *, continues: bool = False) -> str:
         """Return the prompt for messages, as a chat template makes it: the content is not protected."""
         turns = [f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages]
@@ -49,13 +54,14 @@ class FakeModel:
         room = self.context_size - len(prompt)
         limit = room if max_tokens is None or max_tokens < 0 else min(max_tokens, room)
         cached = common_prefix(prompt, self.cache)
-        self.cache = prompt
         if self.answers:
             answer = self.answers.pop(0)
             text = answer[:limit]
             finish = "stop" if len(answer) < limit else "length"
         else:
             text, finish = "".join(itertools.islice(itertools.cycle(STORY), limit)), "length"
+        # As in a real one, the last generated token has not been evaluated yet.
+        self.cache = [*prompt, *self.encode(text, control=False)[:-1]]
         return Generation(self, text, finish, len(prompt), min(cached, len(prompt) - 1))
 
 

@@ -23,6 +23,8 @@ class FakeVLLM(FakeOpenAI):
             return Reply({"version": "0.11.0"})
         if request.path == "/tokenize":
             return self.tokenize(request.body)
+        if request.path == "/detokenize":
+            return Reply({"prompt": "".join(self.model.texts(request.body["tokens"]))})
         if request.path == "/v1/completions":
             return self.complete(request.body)
         return super().reply(request)
@@ -53,7 +55,8 @@ class FakeVLLM(FakeOpenAI):
         """Return the ids of a text, or of the prompt for messages."""
         ids = self.prompt(body) if "messages" in body else self.model.encode(body["prompt"])
         limit = self.model.context_size
-        return Reply({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": None})
+        texts = self.model.texts(ids) if body.get("return_token_strs") else None
+        return Reply({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": texts})
 
     def complete(self, body: dict[str, Any]) -> Reply:
         """Return the stream of an answer to token ids."""

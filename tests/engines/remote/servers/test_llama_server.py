@@ -88,8 +88,11 @@ def test_every_option_has_llama_cpps_name(fake: FakeLlamaServer) -> None:
 def test_text_is_encoded_without_control_tokens(fake: FakeLlamaServer) -> None:
     """With `control`, they are recognized."""
     tokens, client = tokens_of(fake), client_of(fake)
-    assert tokens.encode(client, MODEL, "<|im_end|>", Cancel(), control=True) == [2]
-    assert len(tokens.encode(client, MODEL, "<|im_end|>", Cancel())) == len("<|im_end|>")
+    assert tokens.encode(client, MODEL, "<|im_end|>", Cancel(), control=True) == [(2, b"<|im_end|>")]
+    ordinary = tokens.encode(client, MODEL, "<|im_end|>", Cancel())
+    assert b"".join(data for _, data in ordinary) == b"<|im_end|>"
+    assert len(ordinary) == len("<|im_end|>")
+    assert tokens.decode(client, MODEL, [i for i, _ in ordinary], Cancel()) == "<|im_end|>"
 
 
 def test_the_tokens_of_messages_are_counted(fake: FakeLlamaServer) -> None:

@@ -84,7 +84,9 @@ def test_an_option_that_vllm_does_not_have_is_refused(fake: FakeVLLM, options: G
 def test_the_tokens_of_text_and_messages_are_counted(fake: FakeVLLM) -> None:
     """A continued message has no end token."""
     tokens, client = tokens_of(fake), client_of(fake)
-    assert tokens.encode(client, MODEL, "a<|im_end|>", Cancel()) == [*fake.model.encode("a"), 2]
+    encoded = tokens.encode(client, MODEL, "a<|im_end|>", Cancel())
+    assert encoded == [(fake.model.encode("a")[0], b"a"), (2, b"<|im_end|>")]
+    assert tokens.decode(client, MODEL, [i for i, _ in encoded], Cancel()) == "a<|im_end|>"
     count = tokens.count(client, MODEL, QUESTION, Cancel())
     assert next(part.usage for part in chat(fake, "vllm") if part.usage).prompt_tokens == count
     continued = (*QUESTION, Message(Role.ASSISTANT, "Once"))
