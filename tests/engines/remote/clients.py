@@ -18,7 +18,12 @@ from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
 
-FAST = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01), max_retry_after_s=1)
+FAST = ClientSettings(TimeLimits(), retry_delays_s=(0.01, 0.01), max_retry_after_s=1)
+"""Settings for servers that answer, with short pauses between the tries."""
+IMPATIENT = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01))
+"""Settings for servers that do not answer."""
+CANCEL_S = 0.5
+"""How long a cancelled request may take to close its connection; 0.05 if the cores are not shared."""
 FAKES: dict[str, type[FakeOpenAI] | type[FakeOllama]] = {
     "llama-server": FakeLlamaServer,
     "lmstudio": FakeLMStudio,
@@ -47,9 +52,9 @@ def api_of(fake: FakeServer, kind: str) -> ServerApi:
     return apis(address_of(fake.url))[kind]
 
 
-def parts_of(fake: FakeServer, request: AnswerRequest, cancel: Cancel | None = None) -> list[AnswerPart]:
+def parts_of(fake: FakeServer, request: AnswerRequest) -> list[AnswerPart]:
     """Return the parts of an answer."""
-    return list(answer_parts(client_of(fake), request, cancel or Cancel()))
+    return list(answer_parts(client_of(fake), request, Cancel()))
 
 
 def chat(
@@ -57,12 +62,15 @@ def chat(
     kind: str,
     messages: Sequence[Message] = QUESTION,
     options: GenerationOptions = SHORT,
+    *,
     context_size: int = 1024,
+    settings: ClientSettings = FAST,
 ) -> list[AnswerPart]:
     """Return the parts of the answer to messages."""
     api, client = api_of(fake, kind), client_of(fake)
     model = api.find_model(client, fake.model.name, Cancel())
-    return parts_of(fake, api.chat_request(model, messages, options, context_size))
+    request = api.chat_request(model, messages, options, context_size)
+    return list(answer_parts(client_of(fake, settings), request, Cancel()))
 
 
 def text_of(parts: Sequence[AnswerPart]) -> str:

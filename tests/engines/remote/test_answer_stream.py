@@ -13,7 +13,18 @@ from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.errors import HermesError, KeyRefused, ServerBusy, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
-from tests.engines.remote.clients import FAKES, QUESTION, SHORT, api_of, chat, client_of, text_of
+from tests.engines.remote.clients import (
+    CANCEL_S,
+    FAKES,
+    FAST,
+    IMPATIENT,
+    QUESTION,
+    SHORT,
+    api_of,
+    chat,
+    client_of,
+    text_of,
+)
 from tests.engines.remote.fakes.http_server import EVENTS, NDJSON, Fault, Reply, gzip_bomb
 from tests.engines.remote.fakes.model import FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
@@ -41,7 +52,9 @@ def broken(fake: Fake, kind: str, fault: Fault) -> list[str]:
     """Return the texts of an answer with a fault. The requests before it are answered well."""
     fault.path = CHAT_PATHS.get(kind, "/v1/chat/completions")
     fake.fault = fault
-    return [part.text for part in chat(fake, kind)]
+    is_silent = fault.before_s or fault.silent_after is not None
+    settings = IMPATIENT if is_silent else FAST
+    return [part.text for part in chat(fake, kind, settings=settings)]
 
 
 def ask(fake: Fake, kind: str, name: str) -> None:
@@ -219,7 +232,7 @@ def test_a_cancel_keeps_the_text_and_closes_the_connection(fake: Fake, kind: str
     start = time.monotonic()
     with pytest.raises(RequestCancelled):
         list(parts)
-    assert time.monotonic() - start < 0.4
+    assert time.monotonic() - start < 0.2 + CANCEL_S
 
 
 def test_a_long_answer_is_read_to_its_end(fake: Fake, kind: str) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from hermes_cli.engines.base import Cancel
-from hermes_cli.engines.remote.address import ServerAddress, parse
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
 from hermes_cli.engines.remote.event_stream import JsonLines, ServerSentEvents, StreamLimits
 from hermes_cli.engines.remote.key import Key
-from hermes_cli.engines.remote.timer import RequestCancelled, TimeLimits
+from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.errors import (
     ContextOverflow,
     HermesError,
@@ -27,13 +26,11 @@ from hermes_cli.errors import (
     ServerUnavailable,
     UsageError,
 )
+from tests.engines.remote.clients import CANCEL_S, FAST, IMPATIENT, address_of, client_of
 from tests.engines.remote.fakes.http_server import EVENTS, FakeServer, Fault, Reply, Request, gzip_bomb, sse
 
 SECRET = "sk-0123456789"  # noqa: S105 - made up
 CERTIFICATE = Path(__file__).parent / "fakes" / "localhost.pem"
-FAST = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01), max_retry_after_s=1)
-CANCEL_S = 0.2
-"""How long a cancelled request may take to close its connection."""
 
 
 class Echo(FakeServer):
@@ -43,18 +40,6 @@ class Echo(FakeServer):
         if request.method == "GET":
             return Reply({"path": request.path})
         return Reply(kind=EVENTS, pieces=[*(sse({"n": n}) for n in range(3)), sse("[DONE]")])
-
-
-def address_of(url: str) -> ServerAddress:
-    """Return the address of a URL."""
-    address = parse(url, {})
-    assert address is not None
-    return address
-
-
-def client_of(fake: FakeServer, settings: ClientSettings = FAST, key: Key | None = None) -> ServerClient:
-    """Return a client for a fake."""
-    return ServerClient(address_of(fake.url), key, {}, settings)
 
 
 def get(fake: FakeServer, settings: ClientSettings = FAST) -> Any:
@@ -112,7 +97,7 @@ def test_the_key_is_only_in_its_header(caplog: pytest.LogCaptureFixture) -> None
     """It is in no log of the HTTP libraries, and in no error, even if the server repeats it."""
     caplog.set_level(logging.DEBUG)
     with Echo(key=SECRET) as fake:
-        client = client_of(fake, key=Key(SECRET))
+        client = ServerClient(address_of(fake.url), Key(SECRET), {}, FAST)
         client.get(f"{fake.url}/models", Cancel())
         assert fake.requests[0].key == SECRET
         fake.fault = Fault(reply=Reply({"error": f"no access with {SECRET}"}, 401))
@@ -248,19 +233,19 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
     """Before the first byte, and between two."""
     with Echo(fault=Fault(before_s=30)) as fake:
         with pytest.raises(ServerBusy, match=r"no answer for 0\.5 seconds"):
-            list(stream(fake))
+            list(stream(fake, IMPATIENT))
         fake.fault = Fault(silent_after=1)
         with pytest.raises(ServerError, match=r"in the middle of an answer for 0\.3 seconds"):
-            list(stream(fake))
+            list(stream(fake, IMPATIENT))
         fake.fault = Fault(silent_after=0)
         with pytest.raises(ServerBusy, match=r"no answer for 0\.5 seconds"):
-            list(stream(fake))
+            list(stream(fake, IMPATIENT))
 
 
 def test_a_slow_stream_is_not_given_up() -> None:
     """Each pause is shorter than the limit; the reader may take its time, too."""
     with Echo(fault=Fault(between_s=0.2)) as fake:
-        for _ in stream(fake):
+        for _ in stream(fake, IMPATIENT):
             time.sleep(0.4)
 
 
@@ -290,7 +275,7 @@ def test_a_cancel_ends_the_wait_for_a_connection() -> None:
         with cancelled_after(0.2) as cancel, pytest.raises(RequestCancelled):
             ServerClient(address_of(url), None, {}).get(url, cancel)
         with pytest.raises(ServerUnavailable, match=r"does not accept the connection within 0\.5 seconds"):
-            ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+            ServerClient(address_of(url), None, {}, IMPATIENT).get(url, Cancel())
         for other in others:
             other.close()
 
@@ -411,3 +396,18 @@ def test_a_cancel_ends_an_unfinished_handshake() -> None:
         url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
         with cancelled_after(0.3) as cancel, pytest.raises(RequestCancelled):
             ServerClient(address_of(url), None, {}).get(url, cancel)
+
+
+def test_an_encrypted_connection_goes_through_the_proxy() -> None:
+    """The proxy sees the host, and neither the request nor the key."""
+    with Echo(key=SECRET, certificate=CERTIFICATE) as fake, Echo() as proxy:
+        proxy.tunnel = fake.port
+        trusting = ssl.create_default_context(cafile=CERTIFICATE)
+        trusting.check_hostname = False
+        url = "https://llm.example.org/v1"
+        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        client = ServerClient(address_of(url), Key(SECRET), environ, FAST, trusting)
+        assert client.get(url, Cancel()) == {"path": "/v1"}
+    assert [(request.method, request.path) for request in proxy.requests] == [
+        ("CONNECT", "llm.example.org:443")
+    ]

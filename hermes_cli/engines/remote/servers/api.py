@@ -208,5 +208,11 @@ def require_continuable(api: ServerApi, messages: Sequence[Message]) -> bool:
 
 
 def message_list(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """Return messages as OpenAI's and Ollama's APIs write them."""
+    """Return messages as OpenAI's and Ollama's APIs write them.
+
+    Raises UsageError for a lone surrogate, which is no text in any encoding.
+    """
+    for message in messages:
+        if any("\ud800" <= character <= "\udfff" for character in message.sent_text):
+            raise UsageError("a message contains half of a character, a lone surrogate", "remove it")
     return [{"role": str(message.role), "content": message.sent_text} for message in messages]

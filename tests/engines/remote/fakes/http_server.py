@@ -89,7 +89,8 @@ class FakeServer:
     """A server on a random loopback port. Subclasses implement `reply`.
 
     `requests` are those received, `closed_early` counts the connections that the client closed during a
-    response, and `key` is required if it is not empty. With a `certificate`, the server speaks HTTPS.
+    response, and `key` is required if it is not empty. As a proxy, it connects to the
+    port `tunnel`. With a `certificate`, the server speaks HTTPS.
     """
 
     def __init__(self, key: str = "", fault: Fault | None = None, certificate: Path | None = None) -> None:
@@ -97,6 +98,7 @@ class FakeServer:
         self.fault = fault
         self.requests: list[Request] = []
         self.closed_early = 0
+        self.tunnel = 0
         self.stopping = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
@@ -156,6 +158,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._serve(None)
+
+    def do_CONNECT(self) -> None:
+        """Connect to the fake's `tunnel`, whatever the host is, and pass the bytes on."""
+        self.fake.requests.append(Request(self.command, self.path, {}, None))
+        self.send_response(200)
+        self.end_headers()
+        with socket.create_connection(("127.0.0.1", self.fake.tunnel)) as other:
+            ends = {self.connection: other, other: self.connection}
+            while True:
+                for end in select.select([*ends], [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        self.close_connection = True
+                        return
+                    ends[end].sendall(data)
 
     def do_POST(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", "0")))
