@@ -15,6 +15,7 @@ from hermes_cli import options
 from hermes_cli.errors import ConfigError
 from hermes_cli.lore_settings import NAMES, LoreSettings
 from hermes_cli.options import LayeredOptions, OptionError, suggestion
+from hermes_cli.server_settings import ServerSettings, read_servers
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source, read_text
 from hermes_cli.user_personas import UserPersona, find, read_users
@@ -161,6 +162,7 @@ class Settings:
     pictures: str = _setting("auto", "off", "kitty", "iterm2", default="auto")
     about_user: str = ""
     users: Mapping[str, UserPersona] = field(default_factory=dict)
+    servers: Mapping[str, ServerSettings] = field(default_factory=dict)
     lore: LoreSettings = field(default_factory=LoreSettings)
     file_options: Mapping[str, Any] = field(default_factory=dict)
     env_options: Mapping[str, Any] = field(default_factory=dict)
@@ -304,7 +306,7 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
             raise ConfigError(
                 f"{where}: {key} belongs in the [options] table", "move it below a line [options]"
             )
-    _check_keys(table, (*PLAIN_SETTINGS, "options", "lore", "users"), where, "unknown key")
+    _check_keys(table, (*PLAIN_SETTINGS, "options", "lore", "users", "servers"), where, "unknown key")
     sampling = table.pop("options", {})
     if not isinstance(sampling, dict):
         raise ConfigError(f"{where}: options is a table; put [options] on a separate line")
@@ -315,6 +317,7 @@ def _parse(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     tables = {
         **_read_user(table.pop("user", {}), where),
         **_read_users(table.pop("users", {}), where),
+        **_read_servers(table.pop("servers", {}), where),
         **_read_lore(table.pop("lore", {}), where),
     }
     return {name: _check_setting(name, value, where) for name, value in table.items()} | tables, file_options
@@ -341,6 +344,14 @@ def _read_users(table: Any, where: str) -> dict[str, dict[str, UserPersona]]:
     """Return the user personas in the [users] table, or nothing if it has none."""
     try:
         return {"users": read_users(table)} if table else {}
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}", f"edit {where}") from None
+
+
+def _read_servers(table: Any, where: str) -> dict[str, dict[str, ServerSettings]]:
+    """Return the servers in the [servers] table, or nothing if it has none."""
+    try:
+        return {"servers": read_servers(table)} if table else {}
     except ValueError as error:
         raise ConfigError(f"{where}: {error}", f"edit {where}") from None
 

@@ -2,13 +2,17 @@
 
 HermesError                 1    something failed
 ├── UsageError              2    the command line or the text on standard input cannot be used
+├── ServerError             1    a model server failed, or sent an answer that cannot be used
 ├── FormatError             1    a conversation file is invalid, or a format cannot represent a conversation
 ├── ContextOverflow        65    the prompt does not fit the context window
 ├── ModelUnavailable       69    there is no such model, its file is unusable, or the hub cannot be reached
-│   └── DownloadError      69    a download failed, or the downloaded file is damaged
+│   ├── DownloadError      69    a download failed, or the downloaded file is damaged
+│   └── ServerUnavailable  69    no model server answers at an address, or it does not have the model
 ├── ResourcesExhausted     75    memory or disk space ran out, or a resource is in use
+│   └── ServerBusy         75    a model server has no capacity, or is loading a model
 ├── StoreError             75    the conversation database cannot be opened, read or written
 │   └── StoreDamaged       75    the conversation database is damaged
+├── KeyRefused             77    a model server refused the key, or requires one
 ├── ConfigError            78    a config file cannot be read, or has an invalid value
 │   └── PersonaError       78    a persona file cannot be found, read or used
 └── ReaderGone            141    the reader of standard output closed the pipe
@@ -42,6 +46,10 @@ class UsageError(HermesError):
     """The command line, or the text on standard input, cannot be used."""
 
     exit_code = 2
+
+
+class ServerError(HermesError):
+    """A model server failed, or sent an answer that cannot be used."""
 
 
 class FormatError(HermesError):
@@ -85,10 +93,18 @@ class DownloadError(ModelUnavailable):
     """A download failed, or the downloaded file is damaged."""
 
 
+class ServerUnavailable(ModelUnavailable):
+    """No model server answers at an address, or it does not have the model."""
+
+
 class ResourcesExhausted(HermesError):  # noqa: N818 - the name states the problem
     """Memory or disk space ran out, or another process is using a resource."""
 
     exit_code = 75
+
+
+class ServerBusy(ResourcesExhausted):
+    """A model server has no capacity at the moment, or is still loading a model."""
 
 
 class StoreError(HermesError):
@@ -99,6 +115,12 @@ class StoreError(HermesError):
 
 class StoreDamaged(StoreError):  # noqa: N818 - the name states the problem
     """The conversation database is damaged."""
+
+
+class KeyRefused(HermesError):  # noqa: N818 - the name states the problem
+    """A model server refused the key, or requires one."""
+
+    exit_code = 77
 
 
 class ConfigError(HermesError):

@@ -13,6 +13,7 @@ from hermes_cli import config
 from hermes_cli.config import Paths, Settings
 from hermes_cli.errors import ConfigError
 from hermes_cli.lore_settings import LoreSettings
+from hermes_cli.server_settings import ServerSettings
 
 
 def load(tmp_path: Path, text: str = "", **environ: str) -> Settings:
@@ -107,6 +108,13 @@ def test_the_lore_table_sets_the_defaults_of_lorebooks(tmp_path: Path) -> None:
     assert settings.source("lore") == "config file"
 
 
+def test_the_servers_table_has_the_model_servers(tmp_path: Path) -> None:
+    """By default there are none."""
+    settings = load(tmp_path, '[servers.work]\nurl = "http://gpu-box:8000/v1"\nkey_env = "K"')
+    assert settings.servers == {"work": ServerSettings("http://gpu-box:8000/v1", key_env="K")}
+    assert Settings().servers == {}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -131,6 +139,7 @@ def test_the_lore_table_sets_the_defaults_of_lorebooks(tmp_path: Path) -> None:
         ("[lore]\nrecursive = 1", r"\[lore\] recursive takes true or false, not 1"),
         ("[lore]\nscan_depth = true", r"\[lore\] scan_depth takes a whole number, not True"),
         ("[lore]\nscan_depth = 1001", r"\[lore\] scan_depth is 1,001; it can be 0 to 1,000"),
+        ("[servers.work]\nmodel = 'x'", r"\[servers\.work\] has no url"),
         ("x = " + "[" * 3000, r"nested too deeply"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_settings_page_lists_every_setting() -> None:
     text = page.read_text(encoding="utf-8")
     (block,) = (block for block in blocks(page, "toml") if block.startswith("model ="))
     shown = tomllib.loads(block)
-    assert {*shown} == {*PLAIN_SETTINGS, "lore", "options", "users"}
+    assert {*shown} == {*PLAIN_SETTINGS, "lore", "options", "servers", "users"}
     defaults = Settings()
     for setting in PLAIN_SETTINGS:
         assert f"`OPENHERMES_{setting.upper()}`" in text

@@ -1,6 +1,7 @@
 """The contract of every engine, checked on each of them. Add a new engine to the fixture `engine` below."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,16 @@ from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
+from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.engines.remote.engine import open_engine
+from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.scripted import ScriptedEngine, ScriptedTurn
 from hermes_cli.errors import ContextOverflow, UsageError
 from hermes_cli.messages import Conversation, Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 from tests.engines.plans import plan_for
+from tests.engines.remote.llama_peer import KEY, KEY_VARIABLE, llama_peer
 from tests.weights import starter_folder, tiny_mistral_folder
 
 GREEDY = GenerationOptions(temperature=0, max_tokens=12)
@@ -28,9 +33,16 @@ LONG = [
 ]
 
 
+@pytest.fixture(scope="module")
+def exit_stack() -> Iterator[ExitStack]:
+    """A stack that is closed after the tests of an engine."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture(
     scope="module",
-    params=["scripted", "background", "llama.cpp", "transformers tiny", *LONG],
+    params=["scripted", "background", "llama.cpp", "remote", "transformers tiny", *LONG],
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Each engine in turn, with a context window of 1,024 tokens."""
@@ -47,6 +59,12 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         is_tiny = variant == "tiny"
         folder = tiny_mistral_folder() if is_tiny else starter_folder(request.getfixturevalue("starter_path"))
         made = module.TransformersEngine.open(plan_for(folder, "fp32" if is_tiny else variant))
+    elif name == "remote":
+        url = request.getfixturevalue("exit_stack").enter_context(
+            llama_peer(request.getfixturevalue("starter_path"))
+        )
+        address = ServerAddress(url, "peer", key=KeySource("key_env", KEY_VARIABLE))
+        made = open_engine(address, {KEY_VARIABLE: KEY})
     else:
         path: Path = request.getfixturevalue("starter_path")
         settings = LlamaSettings(str(path), context_size=1024, threads=2)

@@ -1,0 +1,188 @@
+"""Parses a model server's name, as in -m: a URL, `lmstudio`, `ollama`, or a name in the config."""
+
+import ipaddress
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hermes_cli.engines.remote.key import KeySource
+from hermes_cli.errors import ConfigError, HermesError, UsageError
+from hermes_cli.server_settings import ServerSettings
+
+EXAMPLE: Final = "such as http://localhost:1234/v1 or http://gpu-box:8000/v1:model-name"
+LMSTUDIO_URL: Final = "http://127.0.0.1:1234/v1"
+OLLAMA_URL: Final = "http://127.0.0.1:11434/v1"
+LOCAL_SERVERS: Final = {
+    "lmstudio": ServerSettings(LMSTUDIO_URL, kind="lmstudio"),
+    "ollama": ServerSettings(OLLAMA_URL, kind="ollama"),
+}
+"""Servers that need no configuration, at their default addresses."""
+MAX_URL: Final = 2048
+MAX_MODEL: Final = 256
+_URL: Final = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[A-Za-z0-9._~/-]*)?"
+    r"(?::(?P<model>.*))?",
+    re.DOTALL | re.IGNORECASE,
+)
+_MAX_PORT: Final = 65535
+_DEFAULT_PATH: Final = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """The address of a model server.
+
+    `base_url` is the URL of its OpenAI API, such as http://localhost:1234/v1. `kind` is one of
+    `server_settings.KINDS`, or "" if it is unknown. `model` is "" if none was named. `label` is what the user
+    typed, without the model.
+    """
+
+    base_url: str
+    label: str
+    kind: str = ""
+    model: str = ""
+    key: KeySource | None = None
+    is_insecure: bool = False
+    first_byte_s: float = 600.0
+    context_size: int | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The URL of the endpoints that are not part of OpenAI's API, such as /props."""
+        return self.base_url.removesuffix(_DEFAULT_PATH)
+
+    @property
+    def host(self) -> str:
+        """The name or address of the host, in lower case and without the brackets of IPv6."""
+        return _host(self.base_url)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the connection is not encrypted."""
+        return self.base_url.startswith("http://")
+
+
+def parse(text: str, servers: Mapping[str, ServerSettings]) -> ServerAddress | None:
+    """Return the server that an argument names, or None if it names none.
+
+    `servers` are those of the config file; they come before `lmstudio` and `ollama`. Raises UsageError if a
+    URL or a model's name is invalid, and ConfigError for the URL of a server in the config.
+    """
+    if "://" in text:
+        return _parse_url(text, UsageError)
+    name, _, model = text.partition(":")
+    settings = {**LOCAL_SERVERS, **servers}.get(name.lower())
+    if settings is None:
+        return None
+    address = from_settings(name, settings)
+    return replace(address, model=_check_model(model, UsageError)) if model else address
+
+
+def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
+    """Return the address of a server in the config. Raises ConfigError if its URL is invalid."""
+    url = _parse_url(settings.url, ConfigError)
+    if url.model:
+        raise ConfigError(f"the url of [servers.{name}] contains a model", "put it into model = …")
+    return ServerAddress(
+        url.base_url,
+        name,
+        settings.kind,
+        _check_model(settings.model, ConfigError),
+        KeySource.of(settings),
+        settings.insecure,
+        float(settings.timeout),
+        settings.context,
+    )
+
+
+def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
+    if len(text) > MAX_URL:
+        raise error_type(f"the URL is {len(text):,} characters long", EXAMPLE)
+    scheme, _, rest = text.partition("://")
+    authority = rest.partition("/")[0]
+    if "@" in authority:  # do not repeat the text, which may contain a password
+        hint = "put the key into an environment variable, and name it in key_env of a [servers.NAME] table"
+        raise error_type("the URL contains a user name or a password", hint)
+    if scheme.lower() not in ("http", "https"):
+        raise error_type(f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}", EXAMPLE)
+    found = _URL.fullmatch(text)
+    if found is None and re.search("[?#]", rest):
+        raise error_type("the URL of a server has no ? and no #", EXAMPLE)
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and not 0 < port <= _MAX_PORT):
+        raise error_type("the URL of a server is not valid", EXAMPLE)
+    if found["model"] and not found["port"] and found["path"] is None:
+        raise error_type(f"{found['model'][:20]!r} is not a port number", EXAMPLE)
+    host = found["host"].lower()
+    if host.startswith("["):
+        host = f"[{_ipv6(host[1:-1], error_type)}]"
+    path = (found["path"] or "").rstrip("/") or _DEFAULT_PATH
+    label = f"{scheme.lower()}://{host}{f':{port}' if port else ''}"
+    model = _check_model(found["model"], error_type) if found["model"] is not None else ""
+    if found["model"] is not None and not model:
+        raise error_type("there is no model after the colon", EXAMPLE)
+    return ServerAddress(label + path, label, model=model)
+
+
+def _ipv6(text: str, error_type: type[HermesError]) -> str:
+    try:
+        return str(ipaddress.IPv6Address(text))
+    except ValueError:
+        raise error_type(f"[{text}] is not an IPv6 address", EXAMPLE) from None
+
+
+def _check_model(name: str, error_type: type[HermesError]) -> str:
+    if len(name) > MAX_MODEL:
+        raise error_type(f"the model's name is {len(name):,} characters long")
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in name):
+        raise error_type("the model's name contains an unprintable character")
+    return name.strip()
+
+
+def _host(url: str) -> str:
+    authority = url.partition("://")[2].partition("/")[0]
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0]
+    return authority.partition(":")[0]
+
+
+_PRIVATE: Final = [
+    ipaddress.ip_network(network)
+    for network in (
+        "127.0.0.0/8",
+        "::1/128",
+        "0.0.0.0/32",  # connects to this machine
+        "::/128",
+        "10.0.0.0/8",  # RFC 1918, as the next two
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",  # RFC 3927
+        "100.64.0.0/10",  # RFC 6598, which overlay networks use
+        "fc00::/7",  # RFC 4193
+        "fe80::/10",  # RFC 4291
+    )
+]
+
+
+def is_private(address: str) -> bool:
+    """Return whether an IP address belongs to this machine or to a local network."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return any((mapped or ip) in network for network in _PRIVATE)
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or IP address is that of this machine, without asking a name server."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback or ip.is_unspecified

@@ -1,0 +1,351 @@
+"""An engine whose model runs on a server. `servers/api.py` describes the levels of what servers support."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+from hermes_cli.engines.base import Cancel, Chunk, FinishReason, PromptToken, Usage
+from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.engines.remote.answer_stream import answer_parts
+from hermes_cli.engines.remote.client import ClientSettings, ServerClient
+from hermes_cli.engines.remote.key import read_key
+from hermes_cli.engines.remote.protected_messages import protected
+from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi
+from hermes_cli.engines.remote.servers.detection import detect
+from hermes_cli.engines.remote.text_answer import TextAnswer
+from hermes_cli.engines.remote.timer import RequestCancelled
+from hermes_cli.engines.remote.token_estimate import TokenEstimate
+from hermes_cli.engines.remote.vocabulary import RemoteVocabulary
+from hermes_cli.engines.stream_filters import Answer, reject_ban
+from hermes_cli.errors import ContextOverflow, ServerError, ServerUnavailable, UsageError
+from hermes_cli.messages import Message
+from hermes_cli.options import GenerationOptions
+from hermes_cli.placement import Placement
+from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer, excludes_reasoning
+
+DEFAULT_CONTEXT: Final = 8192
+"""The context window for a server that reports none, and that for which Ollama loads a model."""
+CACHED_COUNTS: Final = 256
+SHOWN_MODELS: Final = 5
+
+
+class RemoteEngine:
+    """A model on a server. `notify` is called with each message for the user.
+
+    With a `prompt_format`, prompts are sent as token ids, which `vocabulary` encodes. With only a
+    `vocabulary`, the server renders messages and counts their tokens; without one, they are estimated.
+    """
+
+    def __init__(
+        self,
+        client: ServerClient,
+        api: ServerApi,
+        model: RemoteModel,
+        context_size: int,
+        *,
+        vocabulary: RemoteVocabulary | None = None,
+        prompt_format: PromptFormat | None = None,
+        notify: Callable[[str], None] = lambda _message: None,
+    ) -> None:
+        self.name = model.name
+        self.context_size = context_size
+        self.max_context_size = max(model.max_context_size or context_size, context_size)
+        self.placement: Placement | None = None
+        self._client = client
+        self._api = api
+        self._model = model
+        self._vocabulary = vocabulary
+        self._format = prompt_format
+        self._notify = notify
+        self._estimate = TokenEstimate()
+        self._counted = lru_cache(CACHED_COUNTS)(
+            vocabulary.count if vocabulary is not None else self._estimated
+        )
+
+    @property
+    def level(self) -> Level:
+        """What the server supports."""
+        if self._format is not None:
+            return Level.TOKEN_IDS
+        return Level.ESTIMATED if self._vocabulary is None else Level.COUNTED
+
+    @property
+    def server_name(self) -> str:
+        """The kind of the server, for display."""
+        return self._api.name
+
+    def stream(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        """Yield the answer; see Engine.stream.
+
+        Raises UsageError if an option is set that the server does not have.
+        """
+        reject_ban(options, self._api.name)
+        if self._format is not None and self._api.tokens is not None:
+            prompt = self._format.ids(messages)
+            self._require_room(len(prompt))
+            ids_answer = _IdsAnswer(Answer(self._format, messages, options), self._format)
+            parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
+            return self._chunks(ids_answer, parts, messages, cancel)
+        self._require_room(self.count_tokens(messages))
+        if options.thinking_budget:
+            raise UsageError(
+                f"{self._api.name} cannot limit the reasoning to a number of tokens",
+                "set thinking_budget to 0 for no reasoning, or to none",
+            )
+        is_continued = continues_answer(messages)
+        if excludes_reasoning(messages):
+            # A summary is made without reasoning only if the server can do that.
+            is_possible = self._api.can_exclude_reasoning or options.thinking_budget == 0
+            options = replace(options, thinking_budget=0 if is_possible else None)
+            messages = messages[:-1]
+        request = self._api.chat_request(self._model, protected(messages), options, self.context_size)
+        parts = answer_parts(self._client, request, cancel)
+        answer = TextAnswer(options, is_continued=is_continued)
+        return self._chunks(_PlainAnswer(answer), parts, messages, cancel)
+
+    def _parts_within_budget(
+        self, answer: "_IdsAnswer", prompt: list[int], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[AnswerPart]:
+        """Yield the parts of an answer. If its reasoning exceeds the budget, the model begins to answer."""
+        assert self._format is not None  # noqa: S101 - see `stream`
+        assert self._api.tokens is not None  # noqa: S101 - the same
+        ends = sorted(self._format.end_ids)
+        room = self.context_size - len(prompt)
+        limit = min(room, options.max_tokens or room)
+        is_first = True
+        while True:
+            ids = answer.ids
+            limited = replace(options, max_tokens=max(limit - len(ids), 1), thinking_budget=None)
+            request = self._api.tokens.request(self._model, [*prompt, *ids], limited, ends)
+            parts: Any = answer_parts(self._client, request, cancel)
+            with closing(parts):
+                for part in parts:
+                    if is_first or part.progress is None:
+                        yield part
+                    if answer.state.exceeds_budget:
+                        break
+            if not answer.state.exceeds_budget:
+                return
+            is_first = False
+            answer.close_reasoning()
+
+    def _require_room(self, tokens: int) -> None:
+        if tokens >= self.context_size:
+            raise ContextOverflow(tokens, self.context_size)
+
+    def _chunks(
+        self,
+        answer: "_IdsAnswer | _PlainAnswer",
+        parts: Iterator[AnswerPart],
+        messages: Sequence[Message],
+        cancel: Cancel,
+    ) -> Iterator[Chunk]:
+        usage, generated = Usage(), 0
+        stream: Any = parts
+        try:
+            with closing(stream):
+                for part in parts:
+                    if cancel.is_set():  # several parts may have arrived before it
+                        break
+                    usage = part.usage or usage
+                    generated = max(part.generated, generated + len(part.ids))
+                    yield from answer.add(part)
+                    if answer.is_stopped:
+                        break
+        except RequestCancelled:
+            pass
+        if (chunk := answer.state.flush()).has_text:
+            yield chunk
+        usage = self._checked_usage(usage, generated, messages)
+        yield Chunk("", answer.state.completion(usage, FinishReason.CANCELLED))
+
+    def _checked_usage(self, usage: Usage, generated: int, messages: Sequence[Message]) -> Usage:
+        """Return the usage of an answer. If the server has cut the prompt, the user is told."""
+        reported = usage.prompt_tokens
+        expected = self.count_tokens(messages) if self._vocabulary is not None or not reported else 0
+        if not reported:  # the answer was stopped here, or the server does not count
+            return Usage(expected, generated or usage.completion_tokens)
+        if self._vocabulary is None:
+            is_cut = self._estimate.seems_cut(messages, reported)
+            expected = self._estimate.count(messages)
+            if not is_cut:
+                self._estimate.learn(messages, reported)
+                self._counted.cache_clear()
+        else:
+            is_cut = reported < expected
+        if is_cut:
+            about = "about " if self._vocabulary is None else ""
+            self._notify(
+                f"{self._api.name} cut the prompt: it has {about}{expected:,} tokens, and the server "
+                f"read {reported:,}; set a larger context there, or a smaller --context here"
+            )
+        return usage
+
+    def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
+        """Evaluate the ids of the messages; see Engine.prefill. Most servers cannot do that."""
+        tokens = self._api.tokens
+        if self._format is None or tokens is None or not tokens.prefills:
+            return
+        ids = self._format.common_ids(messages)
+        if len(ids) >= self.context_size or cancel.is_set():
+            return
+        request = tokens.request(self._model, ids, GenerationOptions(max_tokens=0), ())
+        try:
+            for _ in answer_parts(self._client, request, cancel):
+                pass
+        except RequestCancelled:
+            return
+
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens in the prompt for `messages`; at level 3, an estimate."""
+        if self._format is not None:
+            return self._format.count(messages, self.context_size if limit is None else limit)
+        return self._counted(tuple(protected(messages)))
+
+    def _estimated(self, messages: Sequence[Message]) -> int:
+        return self._estimate.count(messages)
+
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the tokens of the prompt. Raises UsageError if the server makes the prompt."""
+        if self._format is None or self._vocabulary is None:
+            raise UsageError(f"the prompt is made by {self._api.name}", "use a server that takes token ids")
+        return self._vocabulary.prompt_tokens(self._format.segments(messages))
+
+    def close(self) -> None:
+        """Do nothing: each request has a connection of its own, and the model stays on the server."""
+
+
+class _IdsAnswer:
+    """An answer with token ids. `is_ended` is whether the server has ended it; its usage may follow."""
+
+    def __init__(self, answer: Answer, prompt_format: PromptFormat) -> None:
+        self.state = answer
+        self.is_ended = False
+        self._format = prompt_format
+        self._count = 0
+        self.ids: list[int] = []
+        """The ids that follow the prompt: those of the answer, and those that ended its reasoning."""
+
+    def close_reasoning(self) -> None:
+        """End the reasoning; the next request continues behind it."""
+        self.ids += self.state.close_reasoning()
+        self._count = 0
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string, a loop or a control token has ended the answer before the server."""
+        return self.state.finish_reason is not None and not self.is_ended
+
+    def add(self, part: AnswerPart) -> Iterator[Chunk]:
+        """Yield the chunks of a part of the answer."""
+        if part.progress is not None:
+            yield Chunk("", progress=part.progress)
+            return
+        ids = part.ids
+        if not self._format.end_ids.isdisjoint(ids):
+            ids = ()
+            self.state.finish_reason = self.state.finish_reason or FinishReason.STOP
+        elif part.generated > self._count + len(ids) and part.text:
+            # The server reports only the last id of a character of several tokens.
+            ids = tuple(self._format.encoder.encode_after_newline(part.text))
+        self._count = max(part.generated, self._count + len(part.ids))
+        self.ids += ids
+        if (part.text or ids) and not self.is_ended:
+            self.state.start_decode()
+            if (chunk := self.state.feed(part.text, ids)).has_text:
+                yield chunk
+        if part.finish is not None:
+            self.is_ended = True
+            self.state.finish_reason = self.state.finish_reason or part.finish
+
+
+class _PlainAnswer:
+    """An answer of text without token ids; see _IdsAnswer."""
+
+    def __init__(self, answer: TextAnswer) -> None:
+        self.state = answer
+        self.is_ended = False
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop string, a loop or a control token has ended the answer before the server."""
+        return self.state.finish_reason is not None and not self.is_ended
+
+    def add(self, part: AnswerPart) -> Iterator[Chunk]:
+        """Yield the chunks of a part of the answer."""
+        if part.text or part.reasoning:
+            self.state.start_decode()
+        if (chunk := self.state.feed(part.text, part.reasoning)).has_text:
+            yield chunk
+        if part.finish is not None:
+            self.is_ended = True
+            self.state.finish_reason = self.state.finish_reason or part.finish
+
+
+def open_engine(
+    address: ServerAddress,
+    environ: Mapping[str, str],
+    *,
+    context_size: int | None = None,
+    notify: Callable[[str], None] = lambda _message: None,
+    cancel: Cancel | None = None,
+    settings: ClientSettings | None = None,
+) -> RemoteEngine:
+    """Return the engine of a model on a server, after asking what the server supports.
+
+    Raises ServerUnavailable if there is no server or no such model, UsageError if the server has several
+    models and none is named, KeyRefused, ServerBusy, ServerError, ConfigError, and RequestCancelled.
+    """
+    cancel = cancel or Cancel()
+    key = None if address.key is None else read_key(address.key, environ)
+    client = ServerClient(address, key, environ, settings)
+    api = detect(client, cancel)
+    model = api.find_model(client, address.model or only_model(client, api, cancel), cancel)
+    size = _context_size(model, context_size or address.context_size)
+    if api.tokens is None:
+        return RemoteEngine(client, api, model, size, notify=notify)
+    try:
+        vocabulary = RemoteVocabulary(client, api.tokens, model)
+        prompt_format = vocabulary.chatml()
+    except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
+        return RemoteEngine(client, api, model, size, notify=notify)
+    return RemoteEngine(
+        client, api, model, size, vocabulary=vocabulary, prompt_format=prompt_format, notify=notify
+    )
+
+
+def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
+    """Return the name of the server's only model, or of the only one that is loaded.
+
+    Raises UsageError if there are several, and ServerUnavailable if there is none.
+    """
+    models = api.models(client, cancel)
+    loaded = [model for model in models if model.is_loaded]
+    for choice in (models, loaded):
+        if len(choice) == 1:
+            return choice[0].name
+    if not models:
+        raise ServerUnavailable(f"{client.where} has no models", "load one there")
+    names = ", ".join(model.name for model in models[:SHOWN_MODELS])
+    more = ", …" if len(models) > SHOWN_MODELS else ""
+    raise UsageError(
+        f"{client.where} has {len(models)} models: {names}{more}",
+        f"name one, for example with: -m {address_text(client.address)}:{models[0].name}",
+    )
+
+
+def address_text(address: ServerAddress) -> str:
+    """Return a server's address as the user types it."""
+    return address.base_url if "://" in address.label else address.label
+
+
+def _context_size(model: RemoteModel, requested: int | None) -> int:
+    """Return the context window to use. One that the server has fixed can only be used in part."""
+    if model.context_size is not None:
+        return min(requested or model.context_size, model.context_size)
+    size = requested or DEFAULT_CONTEXT
+    return min(size, model.max_context_size) if model.max_context_size is not None else size

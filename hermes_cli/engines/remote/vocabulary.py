@@ -1,0 +1,82 @@
+"""The tokenizer of a server's model, reached over HTTP. It keeps the bytes of each token that it has seen."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from hermes_cli.engines.base import Cancel, PromptToken
+from hermes_cli.engines.remote.client import ServerClient
+from hermes_cli.engines.remote.control_literals import CONTROL_LITERALS
+from hermes_cli.engines.remote.servers.api import RemoteModel, TokenApi
+from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
+from hermes_cli.prompts.prompt_format import Segment
+
+_SAMPLE: Final = "Ein süßer Brei,\n\tdef f(x): return x ** 2  # 日本語 🎉 naïve ÅÄÖ 1234567890"
+"""Two vocabularies that encode it to the same ids are taken for the same."""
+_PROBE: Final = (
+    Message(Role.SYSTEM, "You are Hermes."),
+    Message(Role.USER, "Hi, who are you?"),
+    Message(Role.ASSISTANT, "I am Hermes."),
+    Message(Role.USER, "  Two\n\nlines é"),
+)
+
+
+class RemoteVocabulary:
+    """The tokenizer of a model on a server. Its requests have time limits, but cannot be cancelled."""
+
+    def __init__(self, client: ServerClient, tokens: TokenApi, model: RemoteModel) -> None:
+        self._client = client
+        self._tokens = tokens
+        self._model = model
+        self._bytes: dict[int, bytes] = {}
+        literals = self._tokens.encode(client, model, "".join(CONTROL_LITERALS), Cancel(), control=True)
+        known = {literal.encode(): literal for literal in CONTROL_LITERALS}
+        self.control = {known[data]: i for i, data in literals if data in known}
+        """The control tokens of the vocabulary that hermes knows, with their ids."""
+        letter = tokens.encode(client, model, "a", Cancel())
+        self._adds_space = bool(letter) and letter[0][1].startswith(b" ")
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of ordinary text."""
+        if not text:
+            return []
+        tokens = self._tokens.encode(self._client, self._model, text, Cancel())
+        self._bytes.update(tokens)
+        return [i for i, _ in tokens]
+
+    def chatml(self) -> ChatML | None:
+        """Return the format of the prompts, or None if the model's prompts are not ChatML.
+
+        It is ChatML if hermes and the server make the same ids of a conversation.
+        """
+        if not {IM_START, IM_END} <= self.control.keys():
+            return None
+        sample = [sorted(self.control.items()), self.encode(_SAMPLE)]
+        digest = hashlib.sha256(json.dumps(sample).encode()).hexdigest()
+        chatml = ChatML(self.encode, self.control, f"remote-{digest[:32]}")
+        theirs = self._tokens.prompt_ids(self._client, self._model, _PROBE, Cancel())
+        return chatml if chatml.ids(_PROBE) == theirs else None
+
+    def prompt_tokens(self, segments: Iterable[Segment]) -> list[PromptToken]:
+        """Return the tokens of a rendered prompt with their bytes."""
+        control = {i: literal.encode() for literal, i in self.control.items()}
+        result: list[PromptToken] = []
+        for segment in segments:
+            for index, token in enumerate(segment.ids):
+                data = control[token] if segment.control and token in control else self.bytes_of(token)
+                if index == 0 and self._adds_space and not segment.control:
+                    data = data.removeprefix(b" ")
+                result.append(PromptToken(token, data, segment.control))
+        return result
+
+    def bytes_of(self, token: int) -> bytes:
+        """Return the bytes of a token; the server is asked for one that was generated."""
+        if token not in self._bytes:
+            self._bytes[token] = self._tokens.decode(self._client, self._model, [token], Cancel()).encode()
+        return self._bytes[token]
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of the prompt that the server makes of messages."""
+        return self._tokens.count(self._client, self._model, messages, Cancel())

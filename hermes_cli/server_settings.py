@@ -1,0 +1,81 @@
+"""The model servers of the user: the [servers.NAME] tables of the config file."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, suggestion
+
+KINDS: Final = ("llama-server", "lmstudio", "ollama", "openai", "vllm")
+KEY_SETTINGS: Final = ("key_env", "key_file", "key_keyring")
+MAX_TIMEOUT_S: Final = 86_400
+_NAME: Final = "letters, digits, - and _"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """A model server. Only `url` is required.
+
+    `kind` is one of KINDS, or "" to find out by asking the server. The key is in the environment variable
+    `key_env`, in the file `key_file`, or in the system's keyring under the name `key_keyring`. `insecure`
+    allows to send it over plain HTTP to a public address. `timeout` is how many seconds the first byte of an
+    answer may take, and `context` the size of the context window, for servers that do not report it.
+    """
+
+    url: str
+    kind: str = ""
+    model: str = ""
+    key_env: str = ""
+    key_file: str = ""
+    key_keyring: str = ""
+    insecure: bool = False
+    timeout: int = 600
+    context: int | None = None
+
+
+NAMES: Final = tuple(field.name for field in fields(ServerSettings))
+_RANGES: Final = {"timeout": (1, MAX_TIMEOUT_S), "context": (MIN_CONTEXT, MAX_CONTEXT)}
+
+
+def read_servers(table: Any) -> dict[str, ServerSettings]:
+    """Return the servers in the [servers] table by name, in lower case.
+
+    Raises ValueError with a sentence about a value that is invalid.
+    """
+    if not isinstance(table, dict):
+        raise ValueError("servers is a table; put a url under [servers.work]")  # noqa: TRY004 - its caller's type
+    return {name.lower(): _read(name, values) for name, values in table.items()}
+
+
+def _read(name: str, table: Any) -> ServerSettings:
+    place = f"[servers.{name[:40]}]"
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        raise ValueError(f"{place} the name of a server has only {_NAME}")
+    if not isinstance(table, dict):
+        raise ValueError(f"{place} is not a table; write {place}, then url = …")  # noqa: TRY004 - as above
+    for key, value in table.items():
+        if key not in NAMES:
+            raise ValueError(f"{place} has no key '{key}'{suggestion(key, NAMES)}")
+        _check(place, key, value)
+    if "url" not in table:
+        raise ValueError(f"{place} has no url")
+    keys = [key for key in KEY_SETTINGS if key in table]
+    if len(keys) > 1:
+        raise ValueError(f"{place} has {' and '.join(keys)}; remove all but one")
+    return ServerSettings(**table)
+
+
+def _check(place: str, key: str, value: Any) -> None:
+    if key == "insecure":
+        if not isinstance(value, bool):
+            raise ValueError(f"{place} {key} takes true or false, not {value!r}")
+    elif key in _RANGES:
+        low, high = _RANGES[key]
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"{place} {key} takes a whole number from {low:,} to {high:,}")
+    elif not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError(f"{place} {key} takes one line of text")
+    elif key == "kind" and value not in KINDS:
+        raise ValueError(f"{place} kind is '{value}'; it can be {', '.join(KINDS)}{suggestion(value, KINDS)}")
+    elif key == "key_file" and not Path(value).is_absolute() and not value.startswith("~/"):
+        raise ValueError(f"{place} key_file is not a path that begins with / or ~/")

@@ -1,0 +1,1 @@
+"""Fakes of model servers on loopback sockets, written from the public documentation of each."""

@@ -1,0 +1,1 @@
+"""Tests of hermes_cli/engines/remote/servers."""

@@ -1,0 +1,50 @@
+"""Tests of how the kind of a server is found."""
+
+import pytest
+
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.engines.remote.client import ServerClient
+from hermes_cli.engines.remote.servers.detection import detect
+from hermes_cli.errors import KeyRefused, ServerUnavailable
+from tests.engines.remote.clients import FAKES, FAST, client_of
+from tests.engines.remote.fakes.http_server import Fault, Reply
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_each_kind_of_server_is_recognized(kind: str) -> None:
+    """By endpoints that the others do not have."""
+    with FAKES[kind]() as fake:
+        assert detect(client_of(fake), Cancel()).kind == kind
+
+
+def test_a_kind_in_the_config_is_not_probed() -> None:
+    """The server is not asked."""
+    with FAKES["vllm"]() as fake:
+        client = ServerClient(ServerAddress(fake.url, "work", "openai"), None, {}, FAST)
+        assert detect(client, Cancel()).kind == "openai"
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [Reply(b"<html>", kind="text/html"), Reply({}), Reply([]), Reply(b"hi", kind="text/plain"), Reply(0)],
+)
+def test_another_web_server_is_no_model_server(reply: Reply) -> None:
+    """The hint is to check the address."""
+    with FAKES["openai"](fault=Fault(reply=reply)) as fake, pytest.raises(ServerUnavailable) as caught:
+        detect(client_of(fake), Cancel())
+    assert "is not a model server" in caught.value.message
+
+
+def test_a_server_that_requires_a_key_is_an_error() -> None:
+    """It is not taken for another kind."""
+    with FAKES["openai"](key="sk") as fake, pytest.raises(KeyRefused, match="requires a key"):
+        detect(client_of(fake), Cancel())
+
+
+def test_no_server_is_an_error() -> None:
+    """Its exit code is 69."""
+    client = ServerClient(ServerAddress("http://127.0.0.1:9/v1", "x"), None, {}, FAST)
+    with pytest.raises(ServerUnavailable, match="failed"):
+        detect(client, Cancel())
