@@ -1,7 +1,10 @@
 """Tests of the connections to model servers: encrypted, through proxies, and those that nobody accepts."""
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 
 import pytest
 
@@ -63,6 +66,25 @@ def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
             ServerClient(address_of(url), Key(SECRET), {}, FAST).get(url, Cancel())
         assert len(fake.requests) == 1
     assert caught.value.exit_code == 69
+
+
+TRUSTED = """
+import os, sys
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.remote.address import parse
+from hermes_cli.engines.remote.client import ServerClient
+url = sys.argv[1]
+print(ServerClient(parse(url, {}), None, os.environ).get(url, Cancel()))
+"""
+
+
+def test_the_certificates_of_the_system_are_trusted() -> None:
+    """They can be replaced with SSL_CERT_FILE, as for other programs."""
+    with Echo(certificate=CERTIFICATE) as fake:
+        command = [sys.executable, "-P", "-c", TRUSTED, f"https://localhost:{fake.port}/v1"]
+        environ = {**os.environ, "SSL_CERT_FILE": str(CERTIFICATE)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "{'path': '/v1'}", done.stderr
 
 
 def test_an_encrypted_connection_to_a_plain_server_is_one_error() -> None:
