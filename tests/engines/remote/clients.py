@@ -1,6 +1,10 @@
 """Clients, messages and answers for the tests of model servers."""
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress, parse
@@ -22,6 +26,7 @@ FAST = ClientSettings(TimeLimits(), retry_delays_s=(0.01, 0.01), max_retry_after
 """Settings for servers that answer, with short pauses between the tries."""
 IMPATIENT = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01))
 """Settings for servers that do not answer."""
+CERTIFICATE = Path(__file__).parent / "fakes" / "localhost.pem"
 CANCEL_S = 0.5
 """How long a cancelled request may take to close its connection; 0.05 if the cores are not shared."""
 FAKES: dict[str, type[FakeOpenAI] | type[FakeOllama]] = {
@@ -76,3 +81,14 @@ def chat(
 def text_of(parts: Sequence[AnswerPart]) -> str:
     """Return the text of an answer."""
     return "".join(part.text for part in parts)
+
+
+@contextmanager
+def cancelled_after(seconds: float) -> Iterator[Cancel]:
+    """Set the cancel after some seconds, and check that the block ends soon afterwards."""
+    cancel = Cancel()
+    timer = threading.Timer(seconds, cancel.set)
+    timer.start()
+    start = time.monotonic()
+    yield cancel
+    assert time.monotonic() - start < seconds + CANCEL_S

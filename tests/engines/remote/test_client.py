@@ -2,11 +2,8 @@
 
 import logging
 import socket
-import ssl
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +23,12 @@ from hermes_cli.errors import (
     ServerUnavailable,
     UsageError,
 )
-from tests.engines.remote.clients import CANCEL_S, FAST, IMPATIENT, address_of, client_of
-from tests.engines.remote.fakes.http_server import EVENTS, FakeServer, Fault, Reply, Request, gzip_bomb, sse
+from tests.engines.remote.clients import FAST, IMPATIENT, address_of, cancelled_after, client_of
+from tests.engines.remote.fakes.echo import Echo
+from tests.engines.remote.fakes.http_server import EVENTS, FakeServer, Fault, Reply, gzip_bomb
 
 SECRET = "sk-0123456789"  # noqa: S105 - made up
 CERTIFICATE = Path(__file__).parent / "fakes" / "localhost.pem"
-
-
-class Echo(FakeServer):
-    """Answers a GET with a JSON object, and a POST with a stream of numbers."""
-
-    def reply(self, request: Request) -> Reply:
-        if request.method == "GET":
-            return Reply({"path": request.path})
-        return Reply(kind=EVENTS, pieces=[*(sse({"n": n}) for n in range(3)), sse("[DONE]")])
 
 
 def get(fake: FakeServer, settings: ClientSettings = FAST) -> Any:
@@ -52,17 +41,6 @@ def stream(fake: FakeServer, settings: ClientSettings = FAST, cancel: Cancel | N
     client = client_of(fake, settings)
     events = client.stream(f"{fake.url}/x", {}, ServerSentEvents(), cancel or Cancel())
     return (event.data for event in events)
-
-
-@contextmanager
-def cancelled_after(seconds: float) -> Iterator[Cancel]:
-    """Set the cancel after some seconds, and check that the block ends soon afterwards."""
-    cancel = Cancel()
-    timer = threading.Timer(seconds, cancel.set)
-    timer.start()
-    start = time.monotonic()
-    yield cancel
-    assert time.monotonic() - start < seconds + CANCEL_S
 
 
 def test_a_json_response_is_parsed() -> None:
@@ -262,24 +240,6 @@ def test_a_cancel_closes_the_connection_at_once(fault: Fault) -> None:
         assert fake.closed_early == 1
 
 
-def test_a_cancel_ends_the_wait_for_a_connection() -> None:
-    """A full queue of connections neither accepts nor refuses one."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        others = [socket.socket() for _ in range(4)]
-        for other in others:
-            other.setblocking(False)  # noqa: FBT003 - its parameter has no name
-            other.connect_ex(server.getsockname())
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
-        with cancelled_after(0.2) as cancel, pytest.raises(RequestCancelled):
-            ServerClient(address_of(url), None, {}).get(url, cancel)
-        with pytest.raises(ServerUnavailable, match=r"does not accept the connection within 0\.5 seconds"):
-            ServerClient(address_of(url), None, {}, IMPATIENT).get(url, Cancel())
-        for other in others:
-            other.close()
-
-
 def test_a_cancel_ends_the_pause_before_another_try() -> None:
     """The server asked for ten seconds."""
     busy = Reply({}, 429, headers={"Retry-After": "10"})
@@ -349,65 +309,3 @@ def test_the_key_is_not_sent_without_encryption_to_a_public_address() -> None:
         assert ServerClient(address_of(local), Key(SECRET), {}, FAST).get(local, Cancel())
     with pytest.raises(UsageError, match="a proxy"):
         ServerClient(address_of(url), Key(SECRET), {"http_proxy": "http://proxy:3128"})
-
-
-def test_a_server_on_this_machine_has_no_proxy() -> None:
-    """The proxy of the environment is not asked."""
-    with Echo() as fake:
-        environ = {"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
-        client = ServerClient(address_of(fake.url), None, environ, FAST)
-        assert client.get(fake.url, Cancel()) == {"path": "/v1"}
-
-
-def test_another_server_is_asked_through_the_proxy() -> None:
-    """The proxy gets the whole URL, and its own password."""
-    with Echo() as proxy:
-        environ = {"HTTP_PROXY": f"http://me:pass%20word@127.0.0.1:{proxy.port}"}
-        client = ServerClient(address_of("http://llm.example.org/v1"), None, environ, FAST)
-        client.get("http://llm.example.org/v1/models", Cancel())
-    assert proxy.paths() == ["http://llm.example.org/v1/models"]
-    assert proxy.requests[0].headers["proxy-authorization"] == "Basic bWU6cGFzcyB3b3Jk"
-
-
-def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
-    """The fake's certificate is valid for localhost only, and only its own context trusts it."""
-    with Echo(certificate=CERTIFICATE) as fake:
-        url = f"https://localhost:{fake.port}/v1"
-        trusting = ssl.create_default_context(cafile=CERTIFICATE)
-        client = ServerClient(address_of(url), Key(SECRET), {}, FAST, trusting)
-        assert client.get(url, Cancel()) == {"path": "/v1"}
-        with pytest.raises(ServerUnavailable, match="self-signed certificate") as caught:
-            ServerClient(address_of(url), Key(SECRET), {}, FAST).get(url, Cancel())
-        assert len(fake.requests) == 1
-    assert caught.value.exit_code == 69
-
-
-def test_an_encrypted_connection_to_a_plain_server_is_one_error() -> None:
-    """Such as https:// in the URL of a server on this machine."""
-    with Echo() as fake:
-        url = f"https://127.0.0.1:{fake.port}/v1"
-        with pytest.raises(ServerUnavailable, match=r"the encrypted connection to 127\.0\.0\.1 failed"):
-            ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
-
-
-def test_a_cancel_ends_an_unfinished_handshake() -> None:
-    """A server that accepts the connection, and then sends nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
-        with cancelled_after(0.3) as cancel, pytest.raises(RequestCancelled):
-            ServerClient(address_of(url), None, {}).get(url, cancel)
-
-
-def test_an_encrypted_connection_goes_through_the_proxy() -> None:
-    """The proxy sees the host, and neither the request nor the key."""
-    with Echo(key=SECRET, certificate=CERTIFICATE) as fake, Echo() as proxy:
-        proxy.tunnel = fake.port
-        trusting = ssl.create_default_context(cafile=CERTIFICATE)
-        trusting.check_hostname = False
-        url = "https://llm.example.org/v1"
-        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}
-        client = ServerClient(address_of(url), Key(SECRET), environ, FAST, trusting)
-        assert client.get(url, Cancel()) == {"path": "/v1"}
-    assert [(request.method, request.path) for request in proxy.requests] == [
-        ("CONNECT", "llm.example.org:443")
-    ]

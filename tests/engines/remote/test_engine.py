@@ -6,22 +6,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, Engine, FinishReason
-from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.client import ClientSettings
 from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.errors import ContextOverflow, KeyRefused, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 from tests.engines.remote.clients import CANCEL_S, FAKES, FAST, QUESTION
 from tests.engines.remote.fakes.http_server import Fault, Reply
@@ -31,7 +26,6 @@ from tests.engines.remote.fakes.model import CONTROL, STORY, FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
-from tests.engines.remote.llama_peer import KEY, KEY_VARIABLE, llama_peer
 
 Fake = FakeOpenAI | FakeOllama
 LEVELS = {
@@ -360,30 +354,3 @@ def test_the_http_library_is_imported_with_the_first_request() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     heavy = {"httpx2", "httpcore2", "ssl", "xllamacpp", "torch", "transformers", "keyring"}
     assert heavy.isdisjoint(ast.literal_eval(done.stdout))
-
-
-@pytest.mark.slow
-def test_a_real_server_gives_the_ids_and_the_text_of_the_local_engine(starter_path: Path) -> None:
-    """The prompts are the same ids, and greedy answers the same text and ids."""
-    messages = (*QUESTION, Message(Role.ASSISTANT, HOSTILE), Message(Role.USER, "Wie süß! 日本語 🎉"))
-    options = GenerationOptions(temperature=0, max_tokens=24, repetition_penalty=1)
-    local = LlamaCppEngine(
-        read_header(starter_path), LlamaSettings(str(starter_path), 1024, 2), name="starter"
-    )
-    try:
-        with llama_peer(starter_path) as url:
-            address = ServerAddress(url, "peer", key=KeySource("key_env", KEY_VARIABLE))
-            engine = open_engine(address, {KEY_VARIABLE: KEY}, settings=ClientSettings())
-            assert engine.level is Level.TOKEN_IDS
-            assert engine.prompt_tokens(messages) == local.prompt_tokens(messages)
-            (text, done), (local_text, local_done) = (
-                answer(engine, messages, options),
-                answer(local, messages, options),
-            )
-    finally:
-        local.close()
-    assert text == local_text
-    assert done.turn_ids is not None
-    assert local_done.turn_ids is not None
-    assert done.turn_ids.ids == local_done.turn_ids.ids
-    assert done.usage.prompt_tokens == local_done.usage.prompt_tokens
