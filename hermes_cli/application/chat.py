@@ -20,7 +20,7 @@ from hermes_cli.errors import UsageError
 from hermes_cli.models import local
 from hermes_cli.models.download import size_text
 from hermes_cli.models.offer import SUGGESTED_MODEL
-from hermes_cli.models.plan.request import context_limits
+from hermes_cli.models.plan.request import PlanRequest, context_limits
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
@@ -185,8 +185,10 @@ class ReplHost:
         }
 
     def model_line(self) -> str:
-        """Return the model's name and precision, or "scripted"."""
-        plan = self.choice.plan
+        """Return the model's name and precision, or its server, or "scripted"."""
+        plan, server = self.choice.plan, self.choice.server
+        if server is not None:
+            return sanitize_line(f"{server.model} · {server.label}")
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def plan_line(self) -> str:
@@ -204,7 +206,7 @@ class ReplHost:
             return
         use_smaller(self.choice, smaller)
         session.engine = self._open(self.choice)
-        session.recorder.precision = self.choice.plan.precision if self.choice.plan else ""
+        session.recorder.precision = self.choice.precision
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
     def use_model(self, name: str, session: Session, persona: Persona) -> None:
@@ -220,6 +222,10 @@ class ReplHost:
         The plan is made after the model is closed, because the memory that it uses is then free.
         """
         flags, model = replace(self.flags, context=str(size)), self.choice.selection.model
+        if self.choice.server is not None:
+            self._switch(session, lambda: with_request(self.choice, PlanRequest(size)))
+            self.flags = flags
+            return
         if self.choice.plan is None or model is None:
             raise UsageError(
                 "the scripted engine has a fixed context window", "set context_size in the script"
@@ -236,7 +242,7 @@ class ReplHost:
             choice = choose()
             session.engine = self._open(choice)
             self.choice = choice
-            session.recorder.precision = choice.plan.precision if choice.plan else ""
+            session.recorder.precision = choice.precision
         except BaseException:
             session.engine = self._reopen()
             raise

@@ -35,7 +35,7 @@ class Flags:
     """The shared flags of one command, as given on the command line."""
 
     model: str | None = _flag(
-        "Use this model: a short name, a .gguf file, a folder, or owner/name on the hub.",
+        "Use this model: a short name, a file, a folder, owner/name on the hub, or a server's URL.",
         "-m",
         "--model",
         metavar="MODEL",
@@ -97,6 +97,9 @@ class Flags:
     )
     fallback: bool = _flag("If memory runs out, load a smaller form without asking.", "--fallback")
     statistics: bool = _flag("Print statistics after each answer, on standard error.", "--stats")
+    insecure: bool = _flag(
+        "Send the key of a server over plain HTTP, also to a public address.", "--insecure"
+    )
     thinking: str | None = _flag(
         "Show the model's reasoning, hide it (default) or turn it off: show, hide or off.",
         "--thinking",
@@ -137,6 +140,7 @@ class Flags:
             gpu_layers=parse_gpu_layers(self.gpu_layers),
             kv=check_kv(self.kv),
             chat_template=self._template_request(settings),
+            insecure=self.insecure,
         )
 
     def _template_request(self, settings: "Settings") -> "TemplateRequest | None":
@@ -159,6 +163,13 @@ class Flags:
         """Raise UsageError if there are several personas."""
         if self.personas and len(self.personas) > 1:
             raise UsageError("only one persona can be used here", "hermes chat takes several: a group")
+
+    def check_server(self) -> None:
+        """Raise UsageError if a flag is set that chooses how a model runs on this machine."""
+        names = ("precision", "device", "gpu_layers", "kv", "chat_template")
+        given = [option_flag(name) for name in names if getattr(self, name) is not None]
+        if given:
+            raise UsageError(f"{given[0]} does not apply to a model on a server", f"omit {given[0]}")
 
     def check_raw(self, prefill: str, *, then_chat: bool = False) -> None:
         """Raise UsageError if a flag is set that has no meaning for plain text, which is no conversation."""

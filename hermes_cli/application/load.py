@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hermes_cli.application.model import ModelChoice, choose_model, default_notice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.servers import open_server
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
@@ -82,6 +83,9 @@ def _load(
     If memory runs out, retry once with the smaller plan, provided that the plan puts layers of a GGUF on a
     GPU or `fallback` is set.
     """
+    if choice.server is not None:
+        choice.connection = open_server(runtime, choice.server, choice.context_size, notify)
+        return choice.connection
     if choice.plan is None or choice.selection.model is None:
         from hermes_cli.engines.scripted import load_script
 

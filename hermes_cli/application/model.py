@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.servers import find_server, with_model
+from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.scripted import PREFIX as SCRIPTED
 from hermes_cli.engines.stream_filters import reject_ban
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
@@ -20,32 +23,52 @@ from hermes_cli.models.plan import Plan, PlanRequest
 from hermes_cli.models.reference import parse, variant_ref
 from hermes_cli.models.selection import Selection, plan_facts
 from hermes_cli.options import LayeredOptions
+from hermes_cli.prompts.format_choice import RAW
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.progress import progress
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+
+if TYPE_CHECKING:  # imported only if a server is used
+    from hermes_cli.engines.remote.engine import RemoteEngine
 
 HUB_PATIENCE_S = 3.0
 
 
 @dataclass(slots=True)
 class ModelChoice:
-    """The model to open: `plan` is set for a real model, `script` for the scripted engine.
+    """The model to open: `plan` is set for a model here, `server` for one on a server, `script` for a script.
 
     `plan` is replaced if memory runs out and a smaller plan is used. `can_use_gpu` is true if llama.cpp
     supports a GPU of this machine, even if the plan uses none. `is_for_group` is true if several characters
-    answer: each has its own system prompt, so that the engine keeps their KV caches.
+    answer: each has its own system prompt, so that the engine keeps their KV caches. `context_size` is the
+    requested context window on a server, and `connection` its engine, if it is open.
     """
 
     selection: Selection
     plan: Plan | None = None
     script: Path | None = None
+    server: ServerAddress | None = None
+    context_size: int | None = None
+    connection: "RemoteEngine | None" = None
     can_use_gpu: bool = False
     is_for_group: bool = False
 
     @property
     def summary(self) -> str:
         """The model and its plan in one line."""
+        if self.server is not None:
+            return self._server_summary
         return self.plan.summary if self.plan else f"scripted · {self.script}"
+
+    @property
+    def _server_summary(self) -> str:
+        assert self.server is not None  # noqa: S101 - see `summary`
+        parts = [self.server.model, self.server.label]
+        if self.connection is not None:
+            engine = self.connection
+            parts = [engine.name, f"{engine.server_name} at {self.server.label}", engine.level_text]
+            parts.append(f"context {engine.context_size}")
+        return " · ".join(parts)
 
     @property
     def headline(self) -> str:
@@ -54,8 +77,15 @@ class ModelChoice:
 
     def check_options(self, layered: LayeredOptions) -> None:
         """Raise UsageError if the engine that runs the model does not support an option that is set."""
-        if self.plan is None:
+        if self.connection is not None:
+            self.connection.check_options(layered.options)
+        elif self.script is not None:
             reject_ban(layered.options, "the scripted engine", layered.source("ban"))
+
+    @property
+    def precision(self) -> str:
+        """The precision of the weights, for display, or "" if it is unknown."""
+        return self.plan.precision if self.plan else ""
 
     @property
     def reason(self) -> str:
@@ -72,6 +102,8 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
     """
     if script := scripted(runtime, name):
         return script
+    if (address := find_server(runtime, name, insecure=request.insecure)) is not None:
+        return server_choice(runtime, address, request)
     machine = hardware.probe()
     choice = _planned(select_model(runtime, name, machine, request), machine, request)
     if choice.plan is not None and choice.selection.model is not None and runtime.terminal.stderr_is_tty:
@@ -81,6 +113,15 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
     return choice
 
 
+def server_choice(runtime: Runtime, address: ServerAddress, request: PlanRequest) -> ModelChoice:
+    """Return a model on a server. Raises the errors of `with_model`."""
+    if request.chat_template == RAW:
+        raise UsageError("--raw needs a model on this machine", "name one with -m, or omit --raw")
+    address = with_model(runtime, address)
+    selected = Selection(address.model, "a server was requested")
+    return ModelChoice(selected, server=address, context_size=request.context_size)
+
+
 def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> ModelChoice:
     plan = selected.plan(machine, request)
     return ModelChoice(selected, plan, can_use_gpu=bool(machine.llama.backend))
@@ -88,6 +129,8 @@ def _planned(selected: Selection, machine: Hardware, request: PlanRequest) -> Mo
 
 def with_request(choice: ModelChoice, request: PlanRequest) -> ModelChoice:
     """Return the same model with a plan for another request. Raises ResourcesExhausted if it does not fit."""
+    if choice.server is not None:
+        return replace(choice, context_size=request.context_size, connection=None)
     return replace(choice, plan=choice.selection.plan(hardware.probe(), request))
 
 
@@ -95,6 +138,8 @@ def known_choice(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
     """Return the default model, or None if it would have to be downloaded first."""
     if script := scripted(runtime, None):
         return script
+    if find_server(runtime, None) is not None:  # it is not contacted
+        return None
     machine = hardware.probe()
     selection = _resolve(runtime, None, machine, request)
     if selection is None or selection.needs_fetch:

@@ -66,9 +66,11 @@ def start_session(
     deadline = Deadline()
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
     choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
+    if choice.server is not None:
+        flags.check_server()
     choice.check_options(sampling)
     choice.is_for_group = len(personas) > 1
-    recorder.precision = choice.plan.precision if choice.plan else ""
+    recorder.precision = choice.precision
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)
         if in_background

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from hermes_cli.application.load import engine_log, open_engine
-from hermes_cli.application.model import scripted, select_model
+from hermes_cli.application.model import scripted, select_model, server_choice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.servers import find_server
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.tokenizer_json import read_vocabulary
 from hermes_cli.errors import ModelUnavailable
@@ -38,6 +39,9 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
     """Yield a model's tokenizer. The weights are not loaded, and may be missing from the model's folder."""
     if script := scripted(runtime, name):
         yield open_engine(runtime, script)
+        return
+    if (address := find_server(runtime, name, insecure=request.insecure)) is not None:
+        yield open_engine(runtime, server_choice(runtime, address, request))
         return
     if reference := name or runtime.settings.model:
         installed = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)

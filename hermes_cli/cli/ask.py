@@ -23,6 +23,7 @@ app = new_app()
         "log",
         *PLAN,
         "fallback",
+        "insecure",
         "thinking",
         *SAMPLING,
         "statistics",

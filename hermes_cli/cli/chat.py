@@ -21,6 +21,7 @@ app = new_app()
         "no_log",
         *PLAN,
         "fallback",
+        "insecure",
         "thinking",
         *SAMPLING,
         "statistics",

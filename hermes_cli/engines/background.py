@@ -79,6 +79,11 @@ class BackgroundEngine:
         return self._engine.max_context_size if self._engine is not None else self.context_size
 
     @property
+    def estimates_tokens(self) -> bool:
+        """Whether token counts are estimates; False if the model is not loaded."""
+        return self._engine is not None and self._engine.estimates_tokens
+
+    @property
     def placement(self) -> Placement | None:
         """The placement of the layers, or None if it is unknown or the model is not loaded."""
         return self._engine.placement if self._engine is not None else None

@@ -153,6 +153,10 @@ class Engine(Protocol):
         """The longest context window in tokens that the model supports; at least `context_size`."""
 
     @property
+    def estimates_tokens(self) -> bool:
+        """Whether `count_tokens` returns estimates, because a server makes the prompts and does not count."""
+
+    @property
     def placement(self) -> Placement | None:
         """The placement of the model's layers, or None if it is unknown."""
 

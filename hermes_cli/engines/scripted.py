@@ -78,6 +78,7 @@ class ScriptedEngine:
         self.name = "scripted"
         self.context_size = self.max_context_size = context_size
         self.placement: Placement | None = None  # it has no layers
+        self.estimates_tokens = False
         self._turns = [ScriptedTurn(t) if isinstance(t, str) else t for t in turns]
         self._format: PromptFormat = ChatML(
             lambda text: [ord(c) + len(_CONTROL) for c in text], _CONTROL, "scripted"

@@ -14,7 +14,10 @@ from hermes_cli.models.catalogue import CATALOGUE, STARTER, CatalogueEntry, Vari
 from hermes_cli.options import suggestion
 from hermes_cli.untrusted.source import is_file
 
-SPELLINGS = "a model is named by a short name (hermes models list), a .gguf file, a folder, or owner/name"
+SPELLINGS = (
+    "a model is named by a short name (hermes models list), a .gguf file, a folder, owner/name, or the URL "
+    "of a server"
+)
 _HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_NAME = re.compile(rf"{_HUB_PART}/{_HUB_PART}")
 _HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
@@ -143,7 +146,10 @@ def _looks_like_path(text: str) -> bool:
 
 def _from_hub(text: str) -> ModelRef:
     if "://" in text:
-        raise ModelUnavailable(f"{text} is a URL, and hermes cannot connect to servers", SPELLINGS)
+        raise ModelUnavailable(
+            f"{text} is a model on a server, and this needs one on this machine",
+            "hermes chat, hermes ask and 'hermes models plan' take a server",
+        )
     repo, colon, file = text.partition(":")
     if "/" not in repo:
         raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)

@@ -208,6 +208,7 @@ class PromptReader:
             failed="no model; /model NAME loads one" if loading and loading.failure else "",
             used=state.context_used(),
             size=state.session.engine.context_size,
+            is_estimated=state.session.engine.estimates_tokens,
             speed=state.speed,
             remarks=state.remarks(),
         )

@@ -10,6 +10,8 @@ NARROW = 40
 WARM, HOT = 0.8, 0.95
 """Used shares of the context window at which the token count changes color."""
 BETWEEN = " · "
+ABOUT = "≈"
+"""Precedes an estimated number of tokens."""
 
 Part = tuple[str, str]
 """A style name and the text to show in it."""
@@ -20,7 +22,8 @@ class Facts:
     """The contents of the toolbar.
 
     `loading` describes the model being loaded, and `failed` the error if loading failed. `used` and `size`
-    are the tokens in the prompt and in the context window; `used` and `speed` are None if unknown.
+    are the tokens in the prompt and in the context window; `used` and `speed` are None if unknown. If `used`
+    `is_estimated`, a sign says so.
     """
 
     model: str
@@ -29,6 +32,7 @@ class Facts:
     failed: str = ""
     used: int | None = None
     size: int = 0
+    is_estimated: bool = False
     speed: float | None = None
     remarks: tuple[str, ...] = ()
 
@@ -48,8 +52,11 @@ def toolbar(facts: Facts, width: int, tick: int = 0) -> list[Part]:
     parts += [("class:toolbar", remark) for remark in facts.remarks]
     if facts.used is not None and facts.size:
         share = facts.used / facts.size
+        about = ABOUT if facts.is_estimated else ""
         style = "hot" if share >= HOT else "warm" if share >= WARM else ""
-        parts.append((f"class:toolbar.{style}".rstrip("."), f"{facts.used:,} of {facts.size:,} tokens"))
+        parts.append(
+            (f"class:toolbar.{style}".rstrip("."), f"{about}{facts.used:,} of {facts.size:,} tokens")
+        )
     if facts.speed is not None:
         parts.append(("class:toolbar", f"{facts.speed:.0f} tok/s"))
     return _fitted(parts, width)

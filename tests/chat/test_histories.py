@@ -51,6 +51,7 @@ class UnreliableEngine:
 
     name, context_size, placement = "unreliable", 10**6, None
     max_context_size = context_size
+    estimates_tokens = False
 
     def __init__(self) -> None:
         self.outcome = "answers"

@@ -65,6 +65,7 @@ class LlamaCppEngine:
         self.name = name
         self.context_size = settings.context_size
         self.max_context_size = max(header.context_length, settings.context_size)
+        self.estimates_tokens = False
         self._header = header
         self._is_recursive = header.tokenizer_model == "gpt2" and header.tokenizer_pre not in LOOPING
         if self._is_recursive:

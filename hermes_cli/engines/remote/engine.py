@@ -20,7 +20,7 @@ from hermes_cli.engines.remote.token_estimate import TokenEstimate
 from hermes_cli.engines.remote.vocabulary import RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, ServerError, ServerUnavailable, UsageError
-from hermes_cli.messages import Message
+from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer, excludes_reasoning
@@ -76,6 +76,49 @@ class RemoteEngine:
         """The kind of the server, for display."""
         return self._api.name
 
+    @property
+    def estimates_tokens(self) -> bool:
+        """Whether token counts are estimates."""
+        return self.level is Level.ESTIMATED
+
+    @property
+    def level_text(self) -> str:
+        """What the server supports, for display."""
+        texts = {
+            Level.TOKEN_IDS: "prompts are token ids, made here",
+            Level.COUNTED: "the server makes the prompts and counts their tokens",
+            Level.ESTIMATED: "the server makes the prompts; token counts are estimates",
+        }
+        return texts[self.level]
+
+    @property
+    def level_remark(self) -> str:
+        """What the user should know about the level, or an empty string."""
+        if self.level is Level.TOKEN_IDS:
+            return ""
+        counts = "" if self.level is Level.COUNTED else "; token counts are estimates"
+        return (
+            f"{self._api.name} makes the prompts, so text could forge a turn there; hermes only splits "
+            f"the control tokens that it knows{counts}"
+        )
+
+    def check_options(self, options: GenerationOptions) -> None:
+        """Raise UsageError if an option is set that the server does not have."""
+        reject_ban(options, self._api.name)
+        if self._format is not None and self._api.tokens is not None:
+            options = replace(options, thinking_budget=None)
+            self._api.tokens.request(self._model, [0], options, ())
+            return
+        self._reject_budget(options)
+        self._api.chat_request(self._model, [Message(Role.USER, "")], options, self.context_size)
+
+    def _reject_budget(self, options: GenerationOptions) -> None:
+        if options.thinking_budget or (options.thinking_budget == 0 and not self._api.can_exclude_reasoning):
+            raise UsageError(
+                f"{self._api.name} does not support 'thinking_budget' = {options.thinking_budget}",
+                "unset 'thinking_budget', or --thinking off",
+            )
+
     def stream(
         self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[Chunk]:
@@ -91,16 +134,11 @@ class RemoteEngine:
             parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
             return self._chunks(ids_answer, parts, messages, cancel)
         self._require_room(self.count_tokens(messages))
-        if options.thinking_budget:
-            raise UsageError(
-                f"{self._api.name} cannot limit the reasoning to a number of tokens",
-                "set thinking_budget to 0 for no reasoning, or to none",
-            )
+        self._reject_budget(options)
         is_continued = continues_answer(messages)
         if excludes_reasoning(messages):
-            # A summary is made without reasoning only if the server can do that.
-            is_possible = self._api.can_exclude_reasoning or options.thinking_budget == 0
-            options = replace(options, thinking_budget=0 if is_possible else None)
+            budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
+            options = replace(options, thinking_budget=budget)
             messages = messages[:-1]
         request = self._api.chat_request(self._model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
@@ -301,9 +339,7 @@ def open_engine(
     models and none is named, KeyRefused, ServerBusy, ServerError, ConfigError, and RequestCancelled.
     """
     cancel = cancel or Cancel()
-    key = None if address.key is None else read_key(address.key, environ)
-    client = ServerClient(address, key, environ, settings)
-    api = detect(client, cancel)
+    client, api = connect(address, environ, cancel, settings)
     model = api.find_model(client, address.model or only_model(client, api, cancel), cancel)
     size = _context_size(model, context_size or address.context_size)
     if api.tokens is None:
@@ -316,6 +352,18 @@ def open_engine(
     return RemoteEngine(
         client, api, model, size, vocabulary=vocabulary, prompt_format=prompt_format, notify=notify
     )
+
+
+def connect(
+    address: ServerAddress,
+    environ: Mapping[str, str],
+    cancel: Cancel,
+    settings: ClientSettings | None = None,
+) -> tuple[ServerClient, ServerApi]:
+    """Return a client for a server, and its API. Raises the errors of `open_engine`."""
+    key = None if address.key is None else read_key(address.key, environ)
+    client = ServerClient(address, key, environ, settings)
+    return client, detect(client, cancel)
 
 
 def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:

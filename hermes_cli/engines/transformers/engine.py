@@ -43,6 +43,7 @@ class TransformersEngine:
     ) -> None:
         self.name = name
         self.placement = placement
+        self.estimates_tokens = False
         self.context_size = context_size
         self.max_context_size = max(max_context_size, context_size)
         self._decoder: Decoder | None = decoder

@@ -32,7 +32,7 @@ class PlanRequest:
     `gpu_layers` is a number or `all`, and `kv` is the type of K and V; both are only for a GGUF. If the user
     did not request `device`, `device_reason` is a clause that explains why it was set. `context_source` is
     the persona or the setting that requests the context size; it is empty for a flag. `chat_template` is the
-    format of the prompts.
+    format of the prompts. `insecure` permits to send the key of a server over plain HTTP.
     """
 
     context_size: int | None = None
@@ -44,6 +44,7 @@ class PlanRequest:
     device_reason: str = ""
     context_source: str = ""
     chat_template: TemplateRequest | None = None
+    insecure: bool = False
 
     @property
     def for_any_model(self) -> "PlanRequest":

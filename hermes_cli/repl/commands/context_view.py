@@ -4,6 +4,7 @@ from hermes_cli.chat.prompt import Prompt
 from hermes_cli.errors import UsageError
 from hermes_cli.options import CONTEXT_EXAMPLES, MAX_CONTEXT, MIN_CONTEXT, parse_context
 from hermes_cli.repl.state import ReplState
+from hermes_cli.repl.toolbar import ABOUT
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 BAR = 30
@@ -16,6 +17,8 @@ def context(state: ReplState, argument: str) -> None:
     if not argument:
         state.print_next_speaker()
         state.show_rows(rows(state.session.assembled()))
+        if state.session.engine.estimates_tokens:
+            state.notice(f"{ABOUT} The server does not count tokens; these are estimates.")
         return
     size = parse_context(argument)
     if size is None or not MIN_CONTEXT <= size <= MAX_CONTEXT:

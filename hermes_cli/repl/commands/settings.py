@@ -9,6 +9,7 @@ from hermes_cli.messages import Role
 from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
+from hermes_cli.repl.toolbar import ABOUT
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -134,12 +135,13 @@ def show(state: ReplState, argument: str) -> None:
         raise UsageError(f"/show does not take '{argument}'", "use /show or /show prompt")
     session = state.session
     used = session.assembled().tokens  # as /context and the toolbar count
+    about = ABOUT if session.engine.estimates_tokens else ""
     turns = pluralize(sum(node.role is Role.USER for node in session.tree.path), "turn")
     rows = {
         "model": state.host.describe_model(),
         "persona": f"{state.persona.name} ({state.persona_from}; {state.persona.source})",
         **({"characters": session.prompt_settings.macros.group} if len(session.members) > 1 else {}),
-        "context": f"{used:,} of {session.engine.context_size:,} tokens, {turns}",
+        "context": f"{about}{used:,} of {session.engine.context_size:,} tokens, {turns}",
     }
     state.show_rows(list(rows.items()))
     state.show_rows(options_rows(session.options))

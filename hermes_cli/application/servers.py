@@ -1,0 +1,80 @@
+"""Opens models on servers: finds the server that a name means, lets the user choose a model, and connects."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hermes_cli.application.runtime import Runtime
+from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.remote import address as addresses
+from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.errors import HermesError, UsageError
+from hermes_cli.screen.columns import columns
+from hermes_cli.screen.sanitize import sanitize_line
+
+if TYPE_CHECKING:  # imported only if a server is used
+    from hermes_cli.engines.remote.engine import RemoteEngine
+
+MAX_SHOWN = 50
+
+
+def find_server(runtime: Runtime, name: str | None, *, insecure: bool = False) -> ServerAddress | None:
+    """Return the server that a name, or else the setting `model`, means, or None if it is not a server.
+
+    `insecure` allows to send a key over plain HTTP. Raises UsageError or ConfigError for an invalid address.
+    """
+    named = name or runtime.settings.model
+    if not named:
+        return None
+    try:
+        found = addresses.parse(named, runtime.settings.servers)
+    except HermesError as error:
+        if name:
+            raise
+        source = f"the model is set in the {runtime.settings.source('model')}"
+        raise type(error)(error.message, "; ".join(filter(None, (source, error.hint)))) from None
+    return replace(found, is_insecure=True) if found is not None and insecure else found
+
+
+def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
+    """Return the address with a model. If the server has several, let the user choose one at a terminal.
+
+    Raises UsageError if several models are possible and nobody can be asked, and the errors of the server.
+    """
+    if address.model:
+        return address
+    from hermes_cli.engines.remote.engine import connect, only_model
+
+    client, api = connect(address, runtime.environ, Cancel())
+    try:
+        return replace(address, model=only_model(client, api, Cancel()))
+    except UsageError:
+        if not (runtime.terminal.stdin_is_tty and runtime.terminal.stderr_is_tty):
+            raise
+    models = api.models(client, Cancel())[:MAX_SHOWN]
+    runtime.terminal.prose(f"{sanitize_line(api.name)} has several models:")
+    rows = [
+        (str(number), sanitize_line(model.name), "loaded" if model.is_loaded else "")
+        for number, model in enumerate(models, 1)
+    ]
+    runtime.terminal.rows(columns(rows, indent="  "))
+    answer = runtime.terminal.ask(f"1 to {len(models)} [1]: ").strip() or "1"
+    chosen = models[int(answer) - 1] if answer.isdecimal() and 1 <= int(answer) <= len(models) else models[0]
+    return replace(address, model=chosen.name)
+
+
+def open_server(
+    runtime: Runtime, address: ServerAddress, context_size: int | None, notify: Callable[[str], None]
+) -> "RemoteEngine":
+    """Connect to a server, and return its engine. `notify` is called with what the user should know."""
+    from hermes_cli.engines.remote.engine import open_engine
+
+    engine = open_engine(
+        address,
+        runtime.environ,
+        context_size=context_size,
+        notify=lambda message: notify(sanitize_line(message, 1000)),
+    )
+    if remark := engine.level_remark:
+        notify(sanitize_line(remark, 1000))
+    return engine
