@@ -66,7 +66,10 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
 def open_server(
     runtime: Runtime, address: ServerAddress, context_size: int | None, notify: Callable[[str], None]
 ) -> "RemoteEngine":
-    """Connect to a server, and return its engine. `notify` is called with what the user should know."""
+    """Connect to a server, and return its engine. `notify` gets what the user should know.
+
+    At a terminal, this includes what the server does not promise.
+    """
     from hermes_cli.engines.remote.engine import open_engine
 
     engine = open_engine(
@@ -75,6 +78,6 @@ def open_server(
         context_size=context_size,
         notify=lambda message: notify(sanitize_line(message, 1000)),
     )
-    if remark := engine.level_remark:
+    if (remark := engine.level_remark) and runtime.terminal.stderr_is_tty:
         notify(sanitize_line(remark, 1000))
     return engine

@@ -91,7 +91,7 @@ def test_a_missing_path_is_reported(text: str) -> None:
         ("a/b:x.bin", "not a .gguf file"),
         ("a/b:", "not a .gguf file"),
         ("openhermes-2:../x.gguf", "no variant"),
-        ("http://localhost:11434", "a URL"),
+        ("http://localhost:11434", "on a server"),
     ],
 )
 def test_an_unknown_or_malformed_name_is_refused(text: str, message: str) -> None:
