@@ -179,9 +179,10 @@ class _ReasoningOutput:
         is_text = output in {OutputFormat.STREAM, OutputFormat.COMPLETE}
         self.view = ReasoningView(terminal, shown=shown and is_text)
 
-    def write(self, text: str) -> None:
-        """Print the next piece of the reasoning."""
-        self.view.write(text)
+    def write(self, text: str, *, precedes_answer: bool) -> None:
+        """Print the next piece of the reasoning. Within the answer, it is only printed as JSON."""
+        if precedes_answer:
+            self.view.write(text)
         if self._as_lines:
             _print_object(self.terminal, {"reasoning": text})
 
@@ -208,10 +209,10 @@ def _pieces(
     with waiting(reasoning.terminal, status) as end_wait:
         for chunk in session.send(text, Cancel(), prefill, files):
             activity = "writing the answer" if has_begun else wait_text(chunk.progress)
-            if chunk.reasoning and not has_begun:
-                if view.shown:
+            if chunk.reasoning:
+                if view.shown and not has_begun:
                     end_wait()
-                reasoning.write(chunk.reasoning)
+                reasoning.write(chunk.reasoning, precedes_answer=not has_begun)
             if chunk.text or chunk.completion is not None:
                 view.end()
                 if streamed:

@@ -335,3 +335,30 @@ def test_a_text_that_is_far_too_long_is_not_encoded_as_a_whole() -> None:
     assert sum(encoded) < 100_001 + 2 * PIECE
     fits = [Message(Role.SYSTEM, "a" * 90_000), Message(Role.ASSISTANT, "b")]
     assert chatml.count(fits, 50_000) == len(chatml.ids(fits))
+
+
+def test_a_chatml_model_that_reasons_can_answer_without() -> None:
+    """An empty reasoning has the tokens and the text of Qwen3's template with enable_thinking=False."""
+    spec = json.loads(mistral_tokenizer_json())
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    marks = {"<think>": 32_002, "</think>": 32_003}
+    spec["added_tokens"] += [{"id": index, "content": text, **flags} for text, index in marks.items()]
+    chatml = chatml_of(tokenizer_json.Vocabulary(json.dumps(spec)))
+    assert chatml.end_ids.isdisjoint(marks.values())
+    question = [Message(Role.USER, "Hi <think>")]
+    excluded = [*question, Message(Role.ASSISTANT, "", reasoning="")]
+    newlines = chatml.encoder.encode_text("\n\n")
+    empty = [32_002, *newlines, 32_003, *newlines]
+    assert chatml.ids(excluded) == [*chatml.ids(question), *empty]
+    assert chatml.count(excluded, 1000) == len(chatml.ids(excluded))
+    assert chatml.open_turn_ids(excluded) == chatml.open_turn_ids(question)
+    assert chatml.closing_ids == (32_003, *newlines)
+    text = [*question, Message(Role.ASSISTANT, "So", reasoning="")]
+    assert chatml.ids(text) == chatml.ids([*question, Message(Role.ASSISTANT, "So")])
+
+
+def test_a_chatml_model_that_does_not_reason_is_prompted_as_always(any_vocabulary: Vocabulary) -> None:
+    """Without the tokens, there is no empty reasoning."""
+    question = [Message(Role.USER, "Hi")]
+    excluded = [*question, Message(Role.ASSISTANT, "", reasoning="")]
+    assert any_vocabulary.chatml.ids(excluded) == any_vocabulary.chatml.ids(question)
