@@ -182,8 +182,6 @@ class ReasoningParser:
         """End the reasoning, as if the model had written the closing text; return what is held back of it."""
         parts = self._take(len(self._text))
         self._state, self._follows_reasoning = _State.START, True
-        if self.reasoning.headers:
-            self._state = _State.ANSWER
         return parts
 
     def _advance(self, text: str, ids: tuple[int, ...]) -> list[Part]:

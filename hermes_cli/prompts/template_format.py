@@ -230,8 +230,6 @@ class TemplateFormat:
             return ()
         segments = self.segments(messages)
         if not continues_answer(messages):
-            if self.reasoning.headers and self.reasoning.is_exact:
-                return ()
             added = len(self._opening) + len(self._empty_reasoning) * excludes_reasoning(messages)
             opening = segments[max(len(segments) - added, 0) :]
             marks = [i for i, s in enumerate(opening) if s.control and s.ids[0] in self.reasoning.token_texts]

@@ -121,6 +121,7 @@ def test_a_budget_ends_the_reasoning() -> None:
     assert send(session) == ("abc", "def</think>Five.")
     assert session.last is not None
     assert session.last.usage.reasoning_tokens == 3
+    assert send(session_of("<think>ab<cd", thinking_budget=3)) == ("ab<", "cd")
 
 
 def test_reasoning_is_stored(tmp_path: Path, open_store: OpenStore) -> None:
