@@ -6,11 +6,15 @@ llama.cpp's convert_hf_to_gguf.py.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from hermes_cli.engines.tokenizer_json import read_vocabulary
+from hermes_cli.messages import Message, Role
+from tests.gguf_models import chain_matrices
 from tests.gguf_vocabulary import add_vocabulary
 from tests.prompts.chat_templates import FAMILIES, QWEN_3, Family, tokenizer_json_of
 
@@ -232,8 +236,37 @@ ARCHITECTURES = {
 }
 
 
-def write_folder(folder: Path, name: str) -> Path:
-    """Write the weights, the tokenizer and the template of an architecture into a folder, and return it."""
+FORMS = ("folder", "gguf")
+ANSWERS: Mapping[str, Sequence[str]] = {
+    "llama": ("Ġsmall", "Ġday", "<|eot_id|>"),
+    "mistral": ("▁small", "▁day", "</s>"),
+    "gemma3": ("▁small", "▁day", "<end_of_turn>"),
+    "phi3": ("▁small", "▁day", "<|end|>"),
+    "qwen3": ("<think>", "Ġgood", "</think>", "Ġsmall", "Ġday", "<|im_end|>"),
+    "deepseek2": ("<think>", "Ġgood", "</think>", "Ġsmall", "Ġday", "</s>"),
+    "gpt-oss": (
+        *("<|channel|>", "an", "al", "ysis", "<|message|>", "Ġgood", "<|end|>"),
+        *("Ġsmall", "Ġday", "<|return|>"),
+    ),
+}
+"""The tokens of an answer. Gemma 2, whose embeddings are tied, has none: it would repeat the last token."""
+
+
+def write_model(root: Path, name: str, form: str, answer: Sequence[str] = ()) -> Path:
+    """Write a model in one of FORMS, and return its path; see `write_folder` for the answer."""
+    folder = root / "folder"
+    if not folder.exists():
+        folder.mkdir()
+        write_folder(folder, name, answer)
+    return folder if form == "folder" else write_gguf(folder, root / "model.gguf", name)
+
+
+def write_folder(folder: Path, name: str, answer: Sequence[str] = ()) -> Path:
+    """Write the weights, the tokenizer and the template of an architecture into a folder, and return it.
+
+    With the tokens of an `answer`, the blocks of the model add nothing to its embeddings, and the last token
+    of a prompt and each one of the answer have one successor. This needs embeddings that are not tied.
+    """
     import torch
     import transformers
 
@@ -244,12 +277,34 @@ def write_folder(folder: Path, name: str) -> Path:
     kind: Any = getattr(transformers, model.class_name)
     torch.manual_seed(20261129)
     size = {"vocab_size": max(ids.values()) + 1, "eos_token_id": ids[family.eos], "bos_token_id": None}
-    kind(kind.config_class(**{**BASE, **size, **model.config})).float().save_pretrained(folder)
+    network = kind(kind.config_class(**{**BASE, **size, **model.config})).float()
     (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-    settings = {"bos_token": family.bos, "eos_token": family.eos}
+    settings = {
+        "bos_token": family.bos,
+        "eos_token": family.eos,
+        "tokenizer_class": "PreTrainedTokenizerFast",  # that of Gemma would change the vocabulary
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(family.template, encoding="utf-8")
+    if answer:
+        last = read_vocabulary(folder).prompt_tokens([Message(Role.USER, "Hi")])[-1].id
+        _chain(network, [last, *(ids[token] for token in answer)])
+    network.save_pretrained(folder)
     return folder
+
+
+def _chain(network: Any, ids: Sequence[int]) -> None:
+    """Let each of the ids be followed by the next one."""
+    import torch
+
+    vocabulary, width = network.lm_head.weight.shape
+    matrices = chain_matrices(vocabulary, width, dict(pairwise(ids)))
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "o_proj" in name or "down_proj" in name:
+                parameter.zero_()
+        for module, matrix in zip((network.get_input_embeddings(), network.lm_head), matrices, strict=True):
+            module.weight.copy_(torch.from_numpy(matrix))
 
 
 def _ids(spec: Mapping[str, Any]) -> dict[str, int]:

@@ -15,9 +15,9 @@ HOSTILE: Final = 300
 
 
 def run(ordinary: int, hostile: int, pairs: Sequence[tuple[str, str]] | None = None) -> int:
-    """Print the counts for pairs of a family and a kind of tokenizer, and return the number of wrong dialogues.
+    """Print the counts, and return the number of wrong dialogues.
 
-    The default is all pairs.
+    `pairs` are names of a family and a kind of tokenizer; the default is all of them.
     """
     from tests.prompts.template_checks import PAIRS, differences, forged
 

@@ -1,12 +1,14 @@
 """Compare the prompts of a family with those of transformers, and look for forged control tokens."""
 
 import json
-from collections.abc import Sequence
+import string
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from typing import Any
 
 from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.prompts.template_format import TemplateFormat
 from tests.dialogues import hostile, ordinary
 from tests.prompts.chat_templates import (
@@ -50,17 +52,27 @@ def transformers_ids(reference: Any, messages: Sequence[Message]) -> list[int]:
 
 
 def differences(name: str, kind: str, count: int, seed: int) -> tuple[int, int]:
-    """Return how many of `count` ordinary dialogues have other ids than those of transformers, and `count`.
+    """Return the counts of `compare` for a family and a kind of tokenizer."""
+    prompt_format, control = format_of(name, kind), control_of(name, kind)
+    return compare(prompt_format, family_reference(name, kind), control, count, seed)
 
-    Dialogues that contain a control token of the family, or that transformers cannot continue, do not count.
+
+def compare(
+    prompt_format: PromptFormat, reference: Any, control: Iterable[str], count: int, seed: int
+) -> tuple[int, int]:
+    """Return how many of `count` ordinary dialogues have other ids than those of `reference`, and `count`.
+
+    Dialogues that contain a control token, or that transformers cannot continue, do not count.
     """
-    prompt_format, reference = format_of(name, kind), family_reference(name, kind)
-    control = control_of(name, kind)
     wrong = compared = 0
     for messages in ordinary(2 * count, seed):
         if any(text in message.text for text in control for message in messages):
             continue
-        adapted = [Message(turn.role, turn.text) for turn in prompt_format._support.adapt(messages)]
+        adapted = messages
+        if isinstance(prompt_format, TemplateFormat):
+            adapted = [Message(turn.role, turn.text) for turn in prompt_format._support.adapt(messages)]
+        elif messages[-1].text.endswith(tuple(string.whitespace)):
+            continue  # transformers strips an answer that is continued, and ChatML keeps it
         if adapted[-1].role is Role.ASSISTANT and not adapted[-1].text.strip():
             continue  # transformers cannot continue white space
         wrong += prompt_format.ids(messages) != transformers_ids(reference, adapted)
@@ -71,8 +83,12 @@ def differences(name: str, kind: str, count: int, seed: int) -> tuple[int, int]:
 
 
 def forged(name: str, kind: str, count: int, seed: int) -> int:
+    """Return the count of `count_forged` for a family and a kind of tokenizer."""
+    return count_forged(format_of(name, kind), control_of(name, kind), count, seed)
+
+
+def count_forged(prompt_format: PromptFormat, control: Mapping[str, int], count: int, seed: int) -> int:
     """Return the number of hostile dialogues whose control tokens are not those of a harmless dialogue."""
-    prompt_format, control = format_of(name, kind), control_of(name, kind)
     ids, literals = set(control.values()), sorted(control)
     wrong = 0
     for number, messages in enumerate(hostile(count, seed)):
