@@ -129,7 +129,8 @@ def test_styles_of_hermes_are_allowed_at_a_terminal() -> None:
 
 def test_the_dialogues_of_a_template_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """For each family, and for all of them."""
-    assert templates.run(3, 2, [("llama-3", "byte-level"), ("gemma", "byte-level")]) == 0
+    pairs = [("llama-3", "byte-level"), ("gemma", "byte-level")]
+    assert templates.families(3, 2, pairs) == (6, 0, 4, 0)
     counts = "3 ordinary, 0 differ; 2 hostile, 0 forged"
     assert capsys.readouterr().out == (
         f"llama-3 (1 tokenizer): {counts}\ngemma (1 tokenizer): {counts}\n"

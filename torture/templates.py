@@ -2,50 +2,72 @@
 
 The template of each family is combined with each kind of tokenizer. ORDINARY dialogues (500) are compared
 with transformers' `apply_chat_template`, and the control tokens of HOSTILE ones (300) with those of harmless
-ones. Prints the counts of each family, and exits 1 if ids differ or a control token is forged.
+ones. The same is done with a GGUF of each architecture, which needs torch to be made. Prints the counts, and
+exits 1 if ids differ or a control token is forged. The ids of a GGUF may differ, because llama.cpp does not
+split all texts as transformers does.
 """
 
+import importlib.util
 import sys
-from collections import defaultdict
+import tempfile
 from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 ORDINARY: Final = 500
 HOSTILE: Final = 300
+SEEDS: Final = (52, 54)
+
+Counts = tuple[int, int, int, int]
+"""Ordinary dialogues, those whose ids differ, hostile dialogues, and those that forge a control token."""
 
 
-def run(ordinary: int, hostile: int, pairs: Sequence[tuple[str, str]] | None = None) -> int:
-    """Print the counts, and return the number of wrong dialogues.
-
-    `pairs` are names of a family and a kind of tokenizer; the default is all of them.
-    """
+def families(ordinary: int, hostile: int, pairs: Sequence[tuple[str, str]] | None = None) -> Counts:
+    """Print and return the counts of pairs of a family and a kind of tokenizer; the default is all."""
     from tests.prompts.template_checks import PAIRS, differences, forged
 
     pairs = pairs or PAIRS
-    kinds = defaultdict[str, list[str]](list)
-    for name, kind in pairs:
-        kinds[name].append(kind)
-    total = [0, 0, 0, 0]
-    for name, names in kinds.items():
-        compared = [differences(name, kind, ordinary, seed=52) for kind in names]
-        counts = [
-            sum(count for _, count in compared),
-            sum(wrong for wrong, _ in compared),
-            hostile * len(names),
-            sum(forged(name, kind, hostile, seed=54) for kind in names),
-        ]
-        total = [before + count for before, count in zip(total, counts, strict=True)]
-        print(_line(name, len(names), counts), flush=True)
-    print(_line(f"all {len(kinds)}", len(pairs), total))
-    return total[1] + total[3]
+    rows = list[Counts]()
+    for name, group in groupby(pairs, key=lambda pair: pair[0]):
+        kinds = [kind for _, kind in group]
+        compared = [differences(name, kind, ordinary, SEEDS[0]) for kind in kinds]
+        attacked = sum(forged(name, kind, hostile, SEEDS[1]) for kind in kinds)
+        wrong, count = (sum(column) for column in zip(*compared, strict=True))
+        rows.append((count, wrong, hostile * len(kinds), attacked))
+        _print(name, len(kinds), rows[-1])
+    return _print_sum(f"all {len(rows)}", len(pairs), rows)
 
 
-def _line(name: str, tokenizers: int, counts: list[int]) -> str:
+def ggufs(ordinary: int, hostile: int) -> Counts:
+    """Print and return the counts of the GGUFs of all architectures."""
+    from tests.architectures import ARCHITECTURES, write_model
+    from tests.prompts.template_checks import gguf_counts
+
+    rows = list[Counts]()
+    for name in ARCHITECTURES:
+        with tempfile.TemporaryDirectory() as root:
+            path = write_model(Path(root), name, "gguf")
+            folder = write_model(Path(root), name, "folder")
+            rows.append(gguf_counts(path, folder, ordinary, hostile, SEEDS))
+        _print(f"GGUF of {name}", 1, rows[-1])
+    return _print_sum(f"all {len(rows)} GGUFs", len(rows), rows)
+
+
+def _print_sum(name: str, tokenizers: int, rows: Sequence[Counts]) -> Counts:
+    compared, different, attacked, forged = (sum(column) for column in zip(*rows, strict=True))
+    counts = compared, different, attacked, forged
+    _print(name, tokenizers, counts)
+    return counts
+
+
+def _print(name: str, tokenizers: int, counts: Counts) -> None:
     compared, different, attacked, forged = counts
     plural = "s" if tokenizers > 1 else ""
-    return (
+    print(
         f"{name} ({tokenizers} tokenizer{plural}): {compared:,} ordinary, {different} differ; "
-        f"{attacked:,} hostile, {forged} forged"
+        f"{attacked:,} hostile, {forged} forged",
+        flush=True,
     )
 
 
@@ -54,7 +76,12 @@ def main(arguments: list[str]) -> int:
     defaults = [ORDINARY, HOSTILE]
     counts = [int(argument) for argument in arguments[: len(defaults)]]
     ordinary, hostile = counts + defaults[len(counts) :]
-    return int(run(ordinary, hostile) > 0)
+    _, different, _, forged = families(ordinary, hostile)
+    if importlib.util.find_spec("torch") is None:
+        print("GGUFs: not measured, since torch is not installed")
+    else:
+        forged += ggufs(ordinary, hostile)[3]
+    return int(different + forged > 0)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import product
+from pathlib import Path
 from typing import Any
 
+from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.messages import Message, Role
+from hermes_cli.models.gguf.model import read_header
 from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.prompts.template_format import TemplateFormat
 from tests.dialogues import hostile, ordinary
@@ -101,3 +104,27 @@ def count_forged(prompt_format: PromptFormat, control: Mapping[str, int], count:
         )
         wrong += found != expected
     return wrong
+
+
+def gguf_counts(
+    path: Path, folder: Path, ordinary_count: int, hostile_count: int, seeds: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return how many prompts of a GGUF were compared with those of its folder, and how many differ.
+
+    Then, how many hostile dialogues there were, and how many of them forged a control token.
+    """
+    from transformers import AutoTokenizer
+
+    kind: Any = AutoTokenizer
+    with vocabulary_engine(read_header(path)) as engine:
+        control = added_tokens(folder)
+        reference = kind.from_pretrained(folder)
+        wrong, compared = compare(engine._format, reference, control, ordinary_count, seeds[0])
+        attacked = count_forged(engine._format, control, hostile_count, seeds[1])
+    return compared, wrong, hostile_count, attacked
+
+
+def added_tokens(folder: Path) -> dict[str, int]:
+    """Return the added tokens of the tokenizer.json in a folder."""
+    added = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    return {token["content"]: token["id"] for token in added}
