@@ -10,7 +10,7 @@ from tests.architectures import ARCHITECTURES, write_model
 from tests.prompts.template_checks import added_tokens, compare, count_forged, gguf_counts
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 INEXACT = {"gpt-oss": 1}
 """The dialogues in which a combining mark precedes a punctuation mark and a word.
