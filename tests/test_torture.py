@@ -8,7 +8,7 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.store import Store
-from torture import checks, hostile, kill
+from torture import checks, hostile, kill, templates
 from torture.child import Ended
 
 pytestmark = pytest.mark.long
@@ -125,3 +125,14 @@ def test_styles_of_hermes_are_allowed_at_a_terminal() -> None:
     assert hostile.faults(own, HARMLESS, escapes=True) == {}
     title = Ended(0, "\x1b]0;A\x07")
     assert list(hostile.faults(title, HARMLESS, escapes=True)) == ["raw"]
+
+
+def test_the_dialogues_of_a_template_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """For each family, and for all of them."""
+    pairs = [("llama-3", "byte-level"), ("gemma", "byte-level")]
+    assert templates.families(3, 2, pairs) == (6, 0, 4, 0)
+    counts = "3 ordinary, 0 differ; 2 hostile, 0 forged"
+    assert capsys.readouterr().out == (
+        f"llama-3 (1 tokenizer): {counts}\ngemma (1 tokenizer): {counts}\n"
+        "all 2 (2 tokenizers): 6 ordinary, 0 differ; 4 hostile, 0 forged\n"
+    )

@@ -28,23 +28,20 @@ UNKNOWN, CONTROL, USER_DEFINED, BYTE = 2, 3, 4, 6  # SentencePiece's types, and 
 
 
 @functools.cache
-def mistral_pieces() -> list[tuple[str, float, int]]:
-    """Return (spelling, score, type) of Mistral's first vocabulary, in the order of the ids."""
+def mistral_pieces(file: str = "tokenizer.model.v1") -> list[tuple[str, float, int]]:
+    """Return (spelling, score, type) of a vocabulary in mistral-common, in the order of the ids."""
     import mistral_common
 
     model = import_module("transformers.convert_slow_tokenizer").import_protobuf().ModelProto()
-    model.ParseFromString((Path(mistral_common.__file__).parent / "data/tokenizer.model.v1").read_bytes())
+    model.ParseFromString((Path(mistral_common.__file__).parent / "data" / file).read_bytes())
     return [(piece.piece, piece.score, piece.type) for piece in model.pieces]
 
 
 @functools.cache
 def mistral_tokenizer_json() -> str:
     """Return OpenHermes 2's tokenizer.json: <|im_end|> 32000 is special, <|im_start|> 32001 is not."""
-    generate_merges = import_module("transformers.convert_slow_tokenizer").generate_merges
-    pieces = mistral_pieces()
-    vocab = {piece: i for i, (piece, _, _) in enumerate(pieces)}
-    special = [piece for piece, _, kind in pieces if kind in (UNKNOWN, CONTROL)]
-    merges = generate_merges(vocab, {piece: score for piece, score, _ in pieces}, skip_tokens=special)
+    vocab = {piece: i for i, (piece, _, _) in enumerate(mistral_pieces())}
+    special = [piece for piece, _, kind in mistral_pieces() if kind in (UNKNOWN, CONTROL)]
     added = [_added(vocab[token], token, special=True) for token in special]
     added += [_added(32000, IM_END, special=True), _added(32001, IM_START, special=False)]
     prepend = {"type": "Prepend", "prepend": "▁"}
@@ -60,9 +57,19 @@ def mistral_tokenizer_json() -> str:
             "pre_tokenizer": None,
             "post_processor": None,
             "decoder": {"type": "Sequence", "decoders": decoders},
-            "model": _bpe(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True),  # noqa: S106
+            "model": sentencepiece_model("tokenizer.model.v1"),
         }
     )
+
+
+def sentencepiece_model(file: str) -> dict[str, Any]:
+    """Return the `model` of the tokenizer.json of a vocabulary in mistral-common."""
+    generate_merges = import_module("transformers.convert_slow_tokenizer").generate_merges
+    pieces = mistral_pieces(file)
+    vocab = {piece: i for i, (piece, _, _) in enumerate(pieces)}
+    special = [piece for piece, _, kind in pieces if kind in (UNKNOWN, CONTROL)]
+    merges = generate_merges(vocab, {piece: score for piece, score, _ in pieces}, skip_tokens=special)
+    return _bpe(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)  # noqa: S106 - a token, not a password
 
 
 def starter_tokenizer_json(gguf: Path) -> str:

@@ -1,1 +1,1 @@
-"""Long stress tests of storage and of persona files; their figures are in docs/measurements/."""
+"""Long stress tests of storage, persona files and prompts; their figures are in docs/."""

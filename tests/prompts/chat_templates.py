@@ -6,13 +6,28 @@ tools.
 """
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.prompts.chat_template import ChatTemplate
-from tests.vocab import mistral_tokenizer_json
+from tests.prompts.tokenizer_kinds import KINDS, PACKAGED, PACKAGED_SENTENCEPIECE, PRE_TOKENIZERS
+from tests.vocab import CONTROL, mistral_pieces, mistral_tokenizer_json
+
+ODD_FLAGS = ("lstrip", "normalized")
+"""The flags that the control tokens of "odd-tokens" have in turn; those of Phi-3 have `rstrip`, too."""
+ORDINARY_ADDED: Mapping[str, Mapping[str, Mapping[str, bool]]] = {
+    "byte-level": {"  ": {}, "    ": {"normalized": True}},
+    "odd-tokens": {
+        "ell": {"single_word": True},
+        "brown": {"single_word": True, "lstrip": True},
+        "quick": {"lstrip": True, "normalized": True},
+        "1,0": {"rstrip": True},
+    },
+}
+"""Added tokens that are ordinary text, with their flags, by the kind of tokenizer."""
 
 ALTERNATE = (
     "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
@@ -23,13 +38,13 @@ GENERATE = "{% if add_generation_prompt %}"
 
 @dataclass(frozen=True)
 class Family:
-    """A template, the control tokens that it uses, and those that strip the whitespace after them."""
+    """A template and the control tokens that it uses. If it `strips`, `tokens` remove the whitespace after them."""
 
     template: str
     tokens: tuple[str, ...]
     bos: str = "<s>"
     eos: str = "</s>"
-    rstrip: bool = False
+    strips: bool = False
 
 
 FAMILIES = {
@@ -96,9 +111,9 @@ FAMILIES = {
     "phi-3": Family(
         "{% for m in messages %}{{'<|' + m['role'] + '|>' + '\\n' + m['content'] + '<|end|>\\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}",
-        ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|endoftext|>"),
+        ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"),
         eos="<|endoftext|>",
-        rstrip=True,
+        strips=True,
     ),
     "phi-4": Family(
         "{% for m in messages %}{{'<|im_begin|>' + m['role'] + '<|im_sep|>' + m['content'] + '<|im_stop|>'}}"
@@ -234,66 +249,88 @@ FAMILIES = {
     ),
 }
 
-
-def byte_level() -> dict[str, Any]:
-    """Return the parts of a byte-level BPE tokenizer with a few merges."""
-    from tokenizers import pre_tokenizers
-
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merges = [["t", "h"], ["th", "e"], ["Ġ", "a"], ["Ċ", "Ċ"], ["<", "|"], ["|", ">"], ["Ġ", "Ġ"]]
-    words = [*letters, *(first + second for first, second in merges)]
-    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    model = {"type": "BPE", "vocab": {word: i for i, word in enumerate(words)}, "merges": merges}
-    settings = {"dropout": None, "unk_token": None, "fuse_unk": False, "byte_fallback": False}
-    affixes = {"continuing_subword_prefix": None, "end_of_word_suffix": None, "ignore_merges": True}
-    return {
-        "normalizer": None,
-        "pre_tokenizer": level,
-        "decoder": level,
-        "model": {**model, **settings, **affixes},
-    }
-
-
-def unigram() -> dict[str, Any]:
-    """Return the parts of a Unigram tokenizer with SentencePiece's prefix space."""
-    spec = json.loads(mistral_tokenizer_json())
-    pieces = sorted(spec["model"]["vocab"], key=spec["model"]["vocab"].__getitem__)
-    vocab = [[piece, -float(index) / 1000] for index, piece in enumerate(pieces)]
-    space = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
-    model = {"type": "Unigram", "unk_id": 0, "vocab": vocab, "byte_fallback": True}
-    return {"normalizer": None, "pre_tokenizer": space, "decoder": space, "model": model}
-
-
-KINDS = {"sentencepiece-bpe": dict, "byte-level": byte_level, "unigram": unigram}
+QWEN_3 = Family(
+    "{% for m in messages %}{% set content = m['content'] %}{% if '</think>' in content %}"
+    "{% set content = content.split('</think>')[-1].lstrip('\\n') %}{% endif %}"
+    "{{ '<|im_start|>' + m['role'] + '\\n' + content + '<|im_end|>\\n' }}{% endfor %}"
+    + GENERATE
+    + "{{ '<|im_start|>assistant\\n' }}{% if enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}{% endif %}",
+    ("<|im_start|>", "<|im_end|>", "<think>", "</think>"),
+    "",
+    "<|im_end|>",
+)
+"""Not one of FAMILIES, because hermes does not use the template of a model with ChatML's tokens."""
 
 
 @cache
+def packaged_family(file: str) -> Family:
+    """Return a template for a vocabulary of mistral-common, with all control tokens that a SentencePiece one has."""
+    if file not in PACKAGED_SENTENCEPIECE:
+        return FAMILIES["magistral"]
+    tokens = tuple(piece for piece, _, kind in mistral_pieces(file) if kind == CONTROL)
+    return Family(FAMILIES["mistral-v3"].template, tokens)
+
+
+def family_of(name: str) -> Family:
+    """Return a family, or that of a vocabulary of mistral-common."""
+    return FAMILIES[name] if name in FAMILIES else packaged_family(name)
+
+
 def family_tokenizer_json(name: str, kind: str) -> str:
     """Return a tokenizer.json of a kind with the control tokens of a family."""
-    family = FAMILIES[name]
-    spec = json.loads(mistral_tokenizer_json()) | KINDS[kind]()
+    return tokenizer_json_of(family_of(name), kind)
+
+
+@cache
+def tokenizer_json_of(family: Family, kind: str) -> str:
+    """Return a tokenizer.json of a kind with the control tokens of `family`."""
+    parts = {**KINDS, **PRE_TOKENIZERS, **PACKAGED}[kind]()
+    spec = json.loads(mistral_tokenizer_json()) | parts
     vocab = spec["model"]["vocab"]
     known = {piece: i for i, (piece, _) in enumerate(vocab)} if isinstance(vocab, list) else vocab
     literals = dict.fromkeys(filter(None, (family.bos, family.eos, *family.tokens)))
-    ids = {text: known.get(text, 40_000 + n) for n, text in enumerate(literals)}
-    added = sorted(ids.items(), key=lambda item: item[1])
-    size = max(known.values())
-    flags = {"single_word": False, "lstrip": False, "normalized": False, "special": True}
-    spec["added_tokens"] = [
-        {"id": number if number < 40_000 else size + 1 + n, "content": text, "rstrip": family.rstrip, **flags}
-        for n, (text, number) in enumerate((a for a in added if a[1] >= 40_000), 0)
-    ]
-    spec["added_tokens"] = [
-        {"id": number, "content": text, "rstrip": family.rstrip, **flags}
-        for text, number in added
-        if number < 40_000
-    ] + spec["added_tokens"]
+    new = [text for text in literals if text not in known]
+    ids = {text: known[text] for text in literals if text in known}
+    ids |= {text: max(known.values()) + 1 + number for number, text in enumerate(new)}
+    stripping = family.tokens if family.strips else ()
+    added = [_added_token(text, number, rstrip=text in stripping) for text, number in ids.items()]
+    spec["added_tokens"] = sorted(added, key=lambda token: token["id"])
+    if kind == "odd-tokens":
+        _make_odd(spec)
+    # The tokenizers library keeps a run of spaces that a control token strips as another token.
+    if not (kind == "byte-level" and family.strips):
+        _add(spec, [_added_token(text, special=False, **flags) for text, flags in ordinary_added(kind)])
     return json.dumps(spec)
+
+
+def ordinary_added(kind: str) -> Iterable[tuple[str, Mapping[str, bool]]]:
+    """Return the added tokens of a kind of tokenizer that are ordinary text, with their flags."""
+    return ORDINARY_ADDED.get(kind, {}).items()
+
+
+def _added_token(text: str, number: int = 0, **flags: bool) -> dict[str, Any]:
+    defaults = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": number, "content": text, **defaults, "special": True, **flags}
+
+
+def _add(spec: dict[str, Any], tokens: Iterable[dict[str, Any]]) -> None:
+    size = max(token["id"] for token in spec["added_tokens"]) + 1
+    spec["added_tokens"] += [{**token, "id": size + number} for number, token in enumerate(tokens)]
+
+
+def _make_odd(spec: dict[str, Any]) -> None:
+    """Give each added token a flag, and add control tokens that contain others."""
+    for number, token in enumerate(spec["added_tokens"]):
+        token[ODD_FLAGS[number % len(ODD_FLAGS)]] = True
+    first = spec["added_tokens"][0]["content"]
+    _add(spec, [_added_token(first * 2), _added_token(first[:-1]), _added_token(f"{first}]", rstrip=True)])
+    spec["normalizer"] = {"type": "NFKC"}
 
 
 def family_vocabulary(name: str, kind: str) -> Vocabulary:
     """Return hermes' vocabulary of a family."""
-    family = FAMILIES[name]
+    family = family_of(name)
     special = {"bos_token": family.bos, "eos_token": family.eos}
     template = ChatTemplate(family.template, special)
     return Vocabulary(family_tokenizer_json(name, kind), (), template)
@@ -304,7 +341,7 @@ def family_reference(name: str, kind: str) -> Any:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    family = FAMILIES[name]
+    family = family_of(name)
     tokenizer: Any = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(family_tokenizer_json(name, kind)),
         **{key: text for key, text in (("bos_token", family.bos), ("eos_token", family.eos)) if text},

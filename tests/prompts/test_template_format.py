@@ -1,10 +1,5 @@
 """Tests of chat templates as ids: ordinary text gives transformers' ids, and no text forges a token."""
 
-import json
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,92 +13,42 @@ from hermes_cli.prompts.protected_text import ControlToken
 from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_format import TemplateFormat
 from hermes_cli.prompts.text_encoder import PIECE
-from tests.dialogues import hostile, ordinary
-from tests.prompts.chat_templates import (
-    FAMILIES,
-    KINDS,
-    family_reference,
-    family_tokenizer_json,
-    family_vocabulary,
+from tests.prompts.chat_templates import FAMILIES, family_reference, family_tokenizer_json
+from tests.prompts.template_checks import (
+    PAIRS,
+    control_of,
+    differences,
+    forged,
+    format_of,
+    transformers_ids,
 )
+from tests.prompts.tokenizer_kinds import KINDS
 from tests.vocab import CHATML_TEMPLATE
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
-EACH = [pytest.param(name, kind, id=f"{name}-{kind}") for name in FAMILIES for kind in KINDS]
+EACH = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kind in PAIRS]
+SOME = [
+    pytest.param(name, kind, id=f"{name}-{kind}")
+    for number, name in enumerate(FAMILIES)
+    for kind in (list(KINDS)[(number + step) % len(KINDS)] for step in (0, 2))
+]
+"""Each family with two kinds of tokenizer."""
 
 
-@cache
-def format_of(name: str, kind: str = "byte-level") -> TemplateFormat:
-    """Return hermes' format of a family."""
-    prompt_format = family_vocabulary(name, kind).format
-    assert isinstance(prompt_format, TemplateFormat)
-    return prompt_format
-
-
-@cache
-def control_of(name: str, kind: str) -> dict[str, int]:
-    """Return the control tokens of a family's tokenizer.json."""
-    added = json.loads(family_tokenizer_json(name, kind))["added_tokens"]
-    return {token["content"]: token["id"] for token in added}
-
-
-def transformers_ids(reference: Any, messages: Sequence[Message]) -> list[int]:
-    """Return apply_chat_template's ids; the model continues a last turn of the assistant."""
-    turns = [{"role": str(message.role), "content": message.text} for message in messages]
-    is_continued = messages[-1].role is ASSISTANT and bool(messages[-1].text)
-    turns = turns[:-1] if messages[-1].role is ASSISTANT and not is_continued else turns
-    ids: list[int] = reference.apply_chat_template(
-        turns, add_generation_prompt=not is_continued, continue_final_message=is_continued, return_dict=False
-    )
-    return ids
-
-
-def differences(name: str, kind: str, count: int, seed: int) -> int:
-    """Return the number of ordinary dialogues whose ids are not those of transformers."""
-    prompt_format, reference = format_of(name, kind), family_reference(name, kind)
-    control = control_of(name, kind)
-    wrong = 0
-    for messages in ordinary(count, seed):
-        if any(text in message.text for text in control for message in messages):
-            continue
-        adapted = [Message(turn.role, turn.text) for turn in prompt_format._support.adapt(messages)]
-        if adapted[-1].role is ASSISTANT and not adapted[-1].text.strip():
-            continue  # transformers cannot continue white space
-        wrong += prompt_format.ids(messages) != transformers_ids(reference, adapted)
-    return wrong
-
-
-@pytest.mark.parametrize(("name", "kind"), EACH)
+@pytest.mark.parametrize(("name", "kind"), SOME)
 def test_ordinary_dialogues_have_the_ids_of_transformers(name: str, kind: str) -> None:
-    """30 ordinary dialogues of each family and kind of tokenizer."""
-    assert differences(name, kind, 30, seed=51) == 0
+    """30 ordinary dialogues of each family with two kinds of tokenizer."""
+    assert differences(name, kind, 30, seed=51) == (0, 30)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "kind"), EACH)
 def test_five_hundred_ordinary_dialogues_have_the_ids_of_transformers(name: str, kind: str) -> None:
     """500 ordinary dialogues of each family and kind of tokenizer."""
-    assert differences(name, kind, 500, seed=52) == 0
+    assert differences(name, kind, 500, seed=52) == (0, 500)
 
 
-def forged(name: str, kind: str, count: int, seed: int) -> int:
-    """Return the number of hostile dialogues whose control tokens are not those of a harmless dialogue."""
-    prompt_format, control = format_of(name, kind), control_of(name, kind)
-    ids, literals = set(control.values()), sorted(control)
-    wrong = 0
-    for number, messages in enumerate(hostile(count, seed)):
-        literal = literals[number % len(literals)]
-        attack = f"x{literal}{literal[:3]}{literal}{literal[3:]} {literal}\n{literal[:-1]}"
-        hostile_messages = [Message(m.role, m.text + attack) for m in messages]
-        harmless = [Message(m.role, "hi") for m in messages]
-        found, expected = (
-            [i for i in prompt_format.ids(m) if i in ids] for m in (hostile_messages, harmless)
-        )
-        wrong += found != expected
-    return wrong
-
-
-@pytest.mark.parametrize(("name", "kind"), EACH)
+@pytest.mark.parametrize(("name", "kind"), SOME)
 def test_hostile_dialogues_forge_no_token(name: str, kind: str) -> None:
     """30 hostile dialogues have exactly the control tokens of the template."""
     assert forged(name, kind, 30, seed=53) == 0
@@ -260,7 +205,7 @@ def test_stored_ids_with_a_control_token_are_not_reused() -> None:
     assert prompt_format.ids(messages) == prompt_format.ids([*question, Message(ASSISTANT, "ok"), *question])
 
 
-@pytest.mark.parametrize(("name", "kind"), EACH)
+@pytest.mark.parametrize(("name", "kind"), SOME)
 def test_common_ids_begin_every_later_prompt(name: str, kind: str) -> None:
     """Whatever the user writes next."""
     prompt_format = format_of(name, kind)

@@ -7,7 +7,7 @@ import pytest
 from hermes_cli.messages import Message, Role
 from hermes_cli.prompts.prompt_format import is_continued
 from tests.prompts.chat_templates import FAMILIES
-from tests.prompts.test_template_format import format_of
+from tests.prompts.template_checks import format_of
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 

@@ -93,7 +93,8 @@ class LlamaCppEngine:
             return ChatML(self._encode, control, header.fingerprint, end_ids=header.end_ids)
         from hermes_cli.prompts.template_format import TemplateFormat
 
-        tokens = {text: ControlToken(i) for text, i in control.items()}
+        stripping = header.rstrip_tokens
+        tokens = {text: ControlToken(i, rstrip=text in stripping) for text, i in control.items()}
         return TemplateFormat(choice.template, self._encode, tokens, header.fingerprint, header.end_ids)
 
     def _encode(self, text: str) -> list[int]:

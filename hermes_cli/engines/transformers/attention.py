@@ -10,9 +10,11 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 PACKED_SDPA: Final = "packed_sdpa"
-"""The value of `attn_implementation`."""
+EAGER: Final = "eager"
+"""Values of `attn_implementation`."""
 
 
 def packed_sdpa(  # noqa: PLR0917 - called by transformers
@@ -46,8 +48,15 @@ def packed_sdpa(  # noqa: PLR0917 - called by transformers
     return output.reshape(batch, heads, count, -1).transpose(1, 2).contiguous(), None
 
 
-def registered() -> str:
-    """Register the implementation with transformers, and return its name."""
+def implementation_for(config: Any) -> str:
+    """Return the value of `attn_implementation` for a model with this config, and register it.
+
+    It is "eager" for models whose attention torch's `scaled_dot_product_attention` cannot compute: gpt-oss
+    has attention sinks, and Gemma 2 limits the scores.
+    """
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    if not getattr(kind, "_supports_sdpa", True):  # transformers has no public name for it
+        return EAGER
     AttentionInterface.register(PACKED_SDPA, packed_sdpa)
     AttentionMaskInterface.register(PACKED_SDPA, sdpa_mask)
     return PACKED_SDPA

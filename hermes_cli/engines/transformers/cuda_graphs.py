@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache
 
+from hermes_cli.engines.transformers.attention import EAGER
 from hermes_cli.engines.transformers.kv_cache import FULL, SLIDING, RewindableCache, StaticLayer
 from hermes_cli.engines.transformers.sampling import BLOCK, History, Sampler, SamplingParams
 from hermes_cli.engines.transformers.torch_errors import NonFiniteLogits
@@ -77,6 +78,8 @@ def unsupported_reason(model: Any) -> str:
         return "the model is split over several devices"
     if getattr(model, "is_loaded_in_8bit", False):
         return "bitsandbytes' 8-bit layers synchronize with the CPU"
+    if getattr(getattr(model, "config", None), "_attn_implementation", "") == EAGER:
+        return "the model's attention needs masks of another type"
     return ""
 
 

@@ -35,12 +35,13 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     _check_device(device, plan)
     if device.type == "cpu":
         torch.set_num_threads(plan.threads)
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
-        _check_size(plan)
+        config = AutoConfig.from_pretrained(str(plan.path), local_files_only=True, trust_remote_code=False)
+        _check_size(plan, config)
         with _progress(report):
-            model, info = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan))
+            model, info = AutoModelForCausalLM.from_pretrained(str(plan.path), **_settings(plan, config))
         if _is_int8_on_cpu(plan):
             from hermes_cli.engines.transformers.int8 import replace_linear_layers
 
@@ -57,17 +58,16 @@ def load_model(plan: Plan, report: Report | None = None) -> tuple[Any, torch.dev
     return model, device
 
 
-def _check_size(plan: Plan) -> None:
+def _check_size(plan: Plan, config: Any) -> None:
     """Raise ModelUnavailable if the config describes a larger model than the weight files contain.
 
     transformers would allocate the missing weights and initialize them at random. The model is built on
     torch's device `meta`, which allocates no memory.
     """
     from safetensors import safe_open
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     files = sorted(plan.path.glob("*.safetensors"))
-    config = AutoConfig.from_pretrained(str(plan.path), local_files_only=True, trust_remote_code=False)
     if not files or getattr(config, "quantization_config", None) is not None:
         return
     with torch.device("meta"):
@@ -93,13 +93,13 @@ def _check_tensors(plan: Plan, info: dict[str, Any]) -> None:
         )
 
 
-def _settings(plan: Plan) -> dict[str, Any]:
-    from hermes_cli.engines.transformers.attention import registered
+def _settings(plan: Plan, config: Any) -> dict[str, Any]:
+    from hermes_cli.engines.transformers.attention import implementation_for
 
     settings: dict[str, Any] = {
         "dtype": getattr(torch, plan.dtype),
         "device_map": device_map(plan),
-        "attn_implementation": registered(),
+        "attn_implementation": implementation_for(config),
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": any(plan.path.glob("*.safetensors")),

@@ -69,7 +69,10 @@ def parse(settings: dict[str, Any]) -> Config:
         hidden_size=hidden,
         # The default depends on the architecture. Two separate matrices are the larger and safer estimate.
         tied=settings.get("tie_word_embeddings") is True,
-        has_experts=whole_number(settings, "num_local_experts", "num_experts", limit=MAX_WIDTH) > 1,
+        has_experts=whole_number(
+            settings, "num_local_experts", "num_experts", "n_routed_experts", limit=MAX_WIDTH
+        )
+        > 1,
         dtype=_dtype(settings),
         quantization=_quantization(settings.get("quantization_config")),
     )

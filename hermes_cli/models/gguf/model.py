@@ -216,6 +216,20 @@ class GgufHeader:
         return found
 
     @property
+    def rstrip_tokens(self) -> set[str]:
+        """The control tokens that remove the whitespace after them: those of Phi-3.
+
+        A GGUF does not contain these flags. Source: Phi-3's tokenizer.json, and `LLAMA_TOKEN_ATTR_RSTRIP` in
+        llama-vocab.cpp.
+        """
+        name = re.sub(r"[\W_]", "", self.name.lower())
+        is_phi_3 = self.architecture == "phi3" or "phi3" in name
+        # Phi-4 has the same architecture, but another tokenizer.
+        if not is_phi_3 or self.tokenizer_model != "llama":
+            return set()
+        return self.control_tokens.keys() - {"<unk>", "<s>", "<|endoftext|>"}
+
+    @property
     def end_ids(self) -> set[int]:
         """The ids that the file names as the end of an answer. They may be of any type."""
         values = (self.metadata.get(f"tokenizer.ggml.{key}") for key in END_KEYS)

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, Gemma2Config, GptOssConfig, MistralConfig
 
-from hermes_cli.engines.transformers.attention import packed_sdpa
+from hermes_cli.engines.transformers.attention import EAGER, PACKED_SDPA, implementation_for, packed_sdpa
+from hermes_cli.engines.transformers.cuda_graphs import unsupported_reason
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(9, 3), (8, 2), (4, 4), (6, 1)])
@@ -43,3 +45,31 @@ def test_keys_and_values_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None
     mask = torch.ones(1, 1, 5, 9, dtype=torch.bool)
     packed_sdpa(torch.nn.Module(), query, key, key, mask)
     assert seen == [(key.data_ptr(), 1, 2, 15, 8)]
+
+
+SMALL: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "implementation"),
+    [
+        (MistralConfig(**SMALL), PACKED_SDPA),
+        (Gemma2Config(**SMALL), EAGER),
+        (GptOssConfig(**SMALL, num_local_experts=2, num_experts_per_tok=1), EAGER),
+    ],
+)
+def test_attention_with_sinks_or_limits_is_eager(config: Any, implementation: str) -> None:
+    """A model can be made with the implementation, and its steps are captured only if it is not eager."""
+    assert implementation_for(config) == implementation
+    loader: Any = AutoModelForCausalLM
+    with torch.device("meta"):
+        model = loader.from_config(config, attn_implementation=implementation)
+    assert (unsupported_reason(model) == "") is (implementation == PACKED_SDPA)

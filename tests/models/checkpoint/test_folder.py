@@ -77,10 +77,14 @@ def test_tied_embeddings_count_once(tmp_path: Path) -> None:
     assert folder.weights.parameters == PARAMETERS - VOCABULARY * HIDDEN
 
 
-def test_experts_are_not_counted_as_linear(tmp_path: Path) -> None:
-    """Expert weights, which bitsandbytes leaves in 16 bits, do not count as linear."""
+@pytest.mark.parametrize("key", ["num_local_experts", "num_experts", "n_routed_experts"])
+def test_experts_are_not_counted_as_linear(tmp_path: Path, key: str) -> None:
+    """Expert weights, which bitsandbytes leaves in 16 bits, do not count as linear.
+
+    The keys are those of Mixtral and gpt-oss, of Qwen 3 and of DeepSeek.
+    """
     extra = {"model.layers.0.block_sparse_moe.experts.0.w1.weight": ("float16", (64, 32))}
-    files = checkpoint_files(tensors=shapes() | extra, num_local_experts=8)
+    files = checkpoint_files(tensors=shapes() | extra, **{key: 8})
     weights = checkpoint.read(write_checkpoint(tmp_path, files)).weights
     assert (weights.parameters, weights.linear_parameters) == (PARAMETERS + 2048, LINEAR)
 

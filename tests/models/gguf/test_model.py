@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hermes_cli.errors import ModelUnavailable
+from hermes_cli.models.gguf.header import STRING, RawArray, Value
 from hermes_cli.models.gguf.model import GgufHeader, read_header
 from hermes_cli.models.gguf.types import FILE_TYPES, TENSOR_TYPES
 from hermes_cli.prompts.chat_template import ChatTemplate
@@ -96,6 +97,31 @@ def test_chatml_tokens_may_have_the_ordinary_type(make_gguf: MakeGguf) -> None:
     """The ChatML tokens may be typed as ordinary, as in old conversions of OpenHermes 2."""
     header = read_header(make_gguf(tokens=["a", "<|im_end|>", "<|im_start|>"], types=[1, 1, 1]))
     assert header.control_tokens == {"<|im_end|>": 1, "<|im_start|>": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "tokenizer", "stripping"),
+    [
+        ("Phi 3 Mini 4k Instruct", "phi3", "llama", {"<|end|>", "<|user|>"}),
+        ("Phi-3.5-mini", "llama", "llama", {"<|end|>", "<|user|>"}),
+        ("Phi 4", "phi3", "gpt2", set()),
+        ("Mistral", "llama", "llama", set()),
+    ],
+)
+def test_the_control_tokens_of_phi_3_remove_whitespace(
+    name: str, architecture: str, tokenizer: str, stripping: set[str]
+) -> None:
+    """Those that have `rstrip` in Phi-3's tokenizer.json."""
+    tokens = [b"<s>", b"<|endoftext|>", b"<|end|>", b"<|user|>"]
+    texts = b"".join(struct.pack("<Q", len(token)) + token for token in tokens)
+    metadata: dict[str, Value] = {
+        "general.name": name,
+        "general.architecture": architecture,
+        "tokenizer.ggml.model": tokenizer,
+        "tokenizer.ggml.tokens": RawArray(STRING, len(tokens), texts),
+        "tokenizer.ggml.token_type": RawArray(5, len(tokens), struct.pack("<4i", 3, 3, 3, 3)),
+    }
+    assert GgufHeader(Path("a.gguf"), 0, metadata, ()).rstrip_tokens == stripping
 
 
 def test_the_kv_cache_takes_128_bytes_for_each_token(make_gguf: MakeGguf) -> None:
