@@ -10,7 +10,7 @@ CACHED_TEXTS = 1024
 PIECE = 1 << 15
 """Characters of a long text that are encoded at a time while its tokens are counted."""
 
-_CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
+CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
 
 Encode = Callable[[str], list[int]]
 """A function that returns the token ids of ordinary text and adds no tokens such as BOS."""
@@ -21,7 +21,7 @@ def looks_like_control(token: str) -> bool:
 
     Added tokens that do not look so, such as runs of spaces, are ordinary text.
     """
-    return _CONTROL_SPELLING.fullmatch(token) is not None
+    return CONTROL_SPELLING.fullmatch(token) is not None
 
 
 class TextEncoder:

@@ -346,7 +346,7 @@ def open_engine(
         return RemoteEngine(client, api, model, size, notify=notify)
     try:
         vocabulary = RemoteVocabulary(client, api.tokens, model)
-        prompt_format = vocabulary.chatml()
+        prompt_format = vocabulary.prompt_format()
     except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
         return RemoteEngine(client, api, model, size, notify=notify)
     return RemoteEngine(

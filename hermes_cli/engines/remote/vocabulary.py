@@ -3,15 +3,20 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, PromptToken
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.control_literals import CONTROL_LITERALS
 from hermes_cli.engines.remote.servers.api import RemoteModel, TokenApi
+from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message, Role
+from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
-from hermes_cli.prompts.prompt_format import Segment
+from hermes_cli.prompts.prompt_format import PromptFormat, Segment
+from hermes_cli.prompts.protected_text import ControlToken
+from hermes_cli.prompts.text_encoder import CONTROL_SPELLING
 
 _SAMPLE: Final = "Ein süßer Brei,\n\tdef f(x): return x ** 2  # 日本語 🎉 naïve ÅÄÖ 1234567890"
 """Two vocabularies that encode it to the same ids are taken for the same."""
@@ -21,6 +26,8 @@ _PROBE: Final = (
     Message(Role.ASSISTANT, "I am Hermes."),
     Message(Role.USER, "  Two\n\nlines é"),
 )
+MAX_LITERALS: Final = 64
+"""The texts in a template that a server is asked for. A template has a few control tokens."""
 
 
 class RemoteVocabulary:
@@ -46,18 +53,55 @@ class RemoteVocabulary:
         self._bytes.update(tokens)
         return [i for i, _ in tokens]
 
-    def chatml(self) -> ChatML | None:
-        """Return the format of the prompts, or None if the model's prompts are not ChatML.
+    def prompt_format(self) -> PromptFormat | None:
+        """Return the format of the prompts, or None if hermes cannot make those of the server.
 
-        It is ChatML if hermes and the server make the same ids of a conversation.
+        It is ChatML or the chat template of the server, if hermes and the server make the same ids of a
+        conversation.
         """
+        return self.chatml() or self._template_format()
+
+    def chatml(self) -> ChatML | None:
+        """Return ChatML if hermes and the server make the same ids with it, else None."""
         if not {IM_START, IM_END} <= self.control.keys():
             return None
-        sample = [sorted(self.control.items()), self.encode(_SAMPLE)]
-        digest = hashlib.sha256(json.dumps(sample).encode()).hexdigest()
-        chatml = ChatML(self.encode, self.control, f"remote-{digest[:32]}")
+        chatml = ChatML(self.encode, self.control, self._identifier())
         theirs = self._tokens.prompt_ids(self._client, self._model, _PROBE, Cancel())
         return chatml if chatml.ids(_PROBE) == theirs else None
+
+    def _template_format(self) -> PromptFormat | None:
+        """Return the format of the server's template, if it gives the ids that the server makes."""
+        template = self._tokens.chat_template(self._client, self._model, Cancel())
+        if template is None:
+            return None
+        from hermes_cli.prompts.template_format import TemplateFormat
+
+        self._find_control_tokens(template)
+        control = {text: ControlToken(index) for text, index in self.control.items()}
+        turns = _PROBE[1:]  # a template without a system role is adapted here, and perhaps not there
+        theirs = self._tokens.sent_ids(self._client, self._model, turns, Cancel())
+        for adds_bos in (False, True):
+            source = replace(template, adds_bos=adds_bos)
+            try:
+                made = TemplateFormat(source, self.encode, control, self._identifier())
+            except ModelUnavailable:  # hermes' sandbox refuses the template
+                return None
+            if made.ids(turns) == theirs:
+                return made
+        return None
+
+    def _find_control_tokens(self, template: ChatTemplate) -> None:
+        """Add the control tokens in a template to the known ones."""
+        found = {*CONTROL_SPELLING.findall(template.source), *template.special_tokens.values()}
+        for literal in sorted(found - self.control.keys())[:MAX_LITERALS]:
+            tokens = self._tokens.encode(self._client, self._model, literal, Cancel(), control=True)
+            if len(tokens) == 1 and self.encode(literal) != [tokens[0][0]]:
+                self.control[literal] = tokens[0][0]
+
+    def _identifier(self) -> str:
+        """Return an identifier of the vocabulary."""
+        sample = [sorted(self.control.items()), self.encode(_SAMPLE)]
+        return f"remote-{hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:32]}"
 
     def prompt_tokens(self, segments: Iterable[Segment]) -> list[PromptToken]:
         """Return the tokens of a rendered prompt with their bytes."""

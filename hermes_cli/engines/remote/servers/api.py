@@ -16,6 +16,7 @@ from hermes_cli.engines.remote.event_stream import EventDecoder, ServerSentEvent
 from hermes_cli.errors import ServerError, UsageError
 from hermes_cli.messages import Message
 from hermes_cli.options import FIELDS, GenerationOptions
+from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.prompt_format import is_continued
 from hermes_cli.untrusted.value import Policy, Value, ValuePath
 
@@ -112,6 +113,16 @@ class TokenApi(Protocol):
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
     ) -> list[int]:
         """Return the ids of the prompt that the server makes of messages, without a BOS of its own."""
+
+    def sent_ids(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> list[int]:
+        """Return the ids of the prompt that the server makes of messages, as it sends them to the model."""
+
+    def chat_template(
+        self, client: ServerClient, model: RemoteModel, cancel: Cancel, /
+    ) -> ChatTemplate | None:
+        """Return the chat template of the model, or None if the server does not report it."""
 
     def count(
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel

@@ -24,6 +24,7 @@ from hermes_cli.engines.remote.servers.api import (
 )
 from hermes_cli.messages import Message
 from hermes_cli.options import MAX_CONTEXT, GenerationOptions
+from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.untrusted.value import Value
 
 OPTIONS: Final = {
@@ -152,8 +153,23 @@ class LlamaTokens:
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
     ) -> int:
         """Return the number of tokens of the prompt; see TokenApi.count."""
+        return len(self.sent_ids(client, model, messages, cancel))
+
+    def sent_ids(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> list[int]:
+        """Return the ids of the server's own prompt, with the BOS that its tokenizer adds."""
         prompt = self._rendered(client, model, messages, cancel)
-        return len(self._tokenize(client, model, prompt, cancel, parse_special=True, add_special=True))
+        tokens = self._tokenize(client, model, prompt, cancel, parse_special=True, add_special=True)
+        return [i for i, _ in tokens]
+
+    def chat_template(self, client: ServerClient, _model: RemoteModel, cancel: Cancel) -> ChatTemplate | None:
+        """Return the template that the server reports; see TokenApi.chat_template."""
+        props = checked(client.get(f"{self._root_url}/props", cancel), client)
+        names = ("bos_token", "eos_token")
+        special = {name: text for name in names if (text := props.get(name).text())}
+        source = props.get("chat_template").text()
+        return ChatTemplate(source, special) if source else None
 
     def _rendered(
         self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel

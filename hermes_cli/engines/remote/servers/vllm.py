@@ -29,6 +29,7 @@ from hermes_cli.engines.remote.servers.api import (
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message
 from hermes_cli.options import FIELDS, GenerationOptions
+from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.prompt_format import is_continued
 from hermes_cli.untrusted.value import Value
 
@@ -162,6 +163,18 @@ class VLLMTokens:
     ) -> int:
         """Return the number of tokens of the prompt; see TokenApi.count."""
         return len(self.prompt_ids(client, model, messages, cancel))
+
+    def sent_ids(
+        self, client: ServerClient, model: RemoteModel, messages: Sequence[Message], cancel: Cancel
+    ) -> list[int]:
+        """Return the ids of the server's own prompt; see TokenApi.sent_ids."""
+        return self.prompt_ids(client, model, messages, cancel)
+
+    def chat_template(
+        self, _client: ServerClient, _model: RemoteModel, _cancel: Cancel
+    ) -> ChatTemplate | None:
+        """Return None: vLLM reports its template only with a flag."""
+        return None
 
 
 def _sampling(options: GenerationOptions) -> dict[str, Any]:
