@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, PromptToken, Usage
+from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
@@ -84,23 +85,21 @@ class RemoteEngine:
     @property
     def level_text(self) -> str:
         """What the server supports, for display."""
-        texts = {
-            Level.TOKEN_IDS: "prompts are token ids, made here",
-            Level.COUNTED: "the server makes the prompts and counts their tokens",
-            Level.ESTIMATED: "the server makes the prompts; token counts are estimates",
-        }
-        return texts[self.level]
+        return levels.TEXTS[self.level]
 
     @property
     def level_remark(self) -> str:
         """What the user should know about the level, or an empty string."""
-        if self.level is Level.TOKEN_IDS:
-            return ""
-        counts = "" if self.level is Level.COUNTED else "; token counts are estimates"
-        return (
-            f"{self._api.name} makes the prompts, so text could forge a turn there; hermes only splits "
-            f"the control tokens that it knows{counts}"
-        )
+        return levels.remark(self.level, self._api.name)
+
+    @property
+    def cannot_continue(self) -> str:
+        """The reason why a message of the assistant cannot be continued, or an empty string."""
+        return "" if self._format is not None else self._api.cannot_continue
+
+    def server_version(self) -> str:
+        """Return the version that the server reports, or an empty string. Raises the errors of `connect`."""
+        return self._api.version(self._client, Cancel())
 
     def check_options(self, options: GenerationOptions) -> None:
         """Raise UsageError if an option is set that the server does not have."""
@@ -372,7 +371,8 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
     Raises UsageError if there are several, and ServerUnavailable if there is none.
     """
     models = api.models(client, cancel)
-    loaded = [model for model in models if model.is_loaded]
+    # Ollama loads models for some minutes only, so that the same command would choose different ones.
+    loaded = [model for model in models if model.is_loaded and api.kind != "ollama"]
     for choice in (models, loaded):
         if len(choice) == 1:
             return choice[0].name
