@@ -56,7 +56,7 @@ class RemoteEngine:
         self.placement: Placement | None = None
         self._client = client
         self._api = api
-        self._model = model
+        self.model = model
         self._vocabulary = vocabulary
         self._format = prompt_format
         self._notify = notify
@@ -106,10 +106,10 @@ class RemoteEngine:
         reject_ban(options, self._api.name)
         if self._format is not None and self._api.tokens is not None:
             options = replace(options, thinking_budget=None)
-            self._api.tokens.request(self._model, [0], options, ())
+            self._api.tokens.request(self.model, [0], options, ())
             return
         self._reject_budget(options)
-        self._api.chat_request(self._model, [Message(Role.USER, "")], options, self.context_size)
+        self._api.chat_request(self.model, [Message(Role.USER, "")], options, self.context_size)
 
     def _reject_budget(self, options: GenerationOptions) -> None:
         if options.thinking_budget or (options.thinking_budget == 0 and not self._api.can_exclude_reasoning):
@@ -139,7 +139,7 @@ class RemoteEngine:
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
             messages = messages[:-1]
-        request = self._api.chat_request(self._model, protected(messages), options, self.context_size)
+        request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, is_continued=is_continued)
         return self._chunks(_PlainAnswer(answer), parts, messages, cancel)
@@ -157,7 +157,7 @@ class RemoteEngine:
         while True:
             ids = answer.ids
             limited = replace(options, max_tokens=max(limit - len(ids), 1), thinking_budget=None)
-            request = self._api.tokens.request(self._model, [*prompt, *ids], limited, ends)
+            request = self._api.tokens.request(self.model, [*prompt, *ids], limited, ends)
             parts: Any = answer_parts(self._client, request, cancel)
             with closing(parts):
                 for part in parts:
@@ -230,7 +230,7 @@ class RemoteEngine:
         ids = self._format.common_ids(messages)
         if len(ids) >= self.context_size or cancel.is_set():
             return
-        request = tokens.request(self._model, ids, GenerationOptions(max_tokens=0), ())
+        request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
         try:
             for _ in answer_parts(self._client, request, cancel):
                 pass

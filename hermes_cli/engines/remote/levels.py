@@ -10,16 +10,14 @@ TEXTS: Final = {
     Level.ESTIMATED: "the server makes the prompts; token counts are estimates",
 }
 """What happens at each level, in a clause."""
+_FORGING: Final = (
+    "The server makes the prompts, so text could forge a turn there; hermes splits the control tokens that "
+    "it knows."
+)
 MEANINGS: Final = {
-    Level.TOKEN_IDS: "Text cannot forge a turn, and all token counts are exact, as with a model on this machine.",
-    Level.COUNTED: (
-        "The server makes the prompts, so text could forge a turn there; hermes splits the control tokens that "
-        "it knows. All token counts are exact."
-    ),
-    Level.ESTIMATED: (
-        "The server makes the prompts, so text could forge a turn there; hermes splits the control tokens that "
-        "it knows. Token counts are estimates, marked ≈, which become better with each answer."
-    ),
+    Level.TOKEN_IDS: "Text cannot forge a turn, and token counts are exact, as with a model on this machine.",
+    Level.COUNTED: f"{_FORGING} Token counts are exact.",
+    Level.ESTIMATED: f"{_FORGING} Token counts are estimates, marked ≈, which improve with each answer.",
 }
 """What each level promises, in sentences."""
 

@@ -30,19 +30,19 @@ class FakeOllama(FakeServer):
         self.others: list[str] = []
 
     def reply(self, request: Request) -> Reply:
-        if request.path == "/api/version":
-            return Reply({"version": "0.40.0"})
-        if request.path == "/api/tags":
-            names = [self.model.name, *self.others]
-            return Reply({"models": [{"name": name, "model": name, "size": 1} for name in names]})
-        if request.path == "/api/ps":
-            return Reply({"models": [self.running_entry()] if self.is_loaded else []})
+        names = [self.model.name, *self.others]
+        lists = {
+            "/api/version": {"version": "0.40.0"},
+            "/api/tags": {"models": [{"name": name, "model": name, "size": 1} for name in names]},
+            "/api/ps": {"models": [self.running_entry()] if self.is_loaded else []},
+            "/v1/models": {"object": "list", "data": [{"id": n, "owned_by": "library"} for n in names]},
+        }
+        if request.path in lists:
+            return Reply(lists[request.path])
         if request.path == "/api/show":
             return self.show(request.body["model"])
         if request.path == "/api/chat":
             return self.chat(request.body)
-        if request.path == "/v1/models":
-            return Reply({"object": "list", "data": [{"id": self.model.name, "owned_by": "library"}]})
         return Reply(b"404 page not found", 404, "text/plain")
 
     def error(self, status: int, message: str) -> Reply:
