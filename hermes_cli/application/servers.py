@@ -80,6 +80,9 @@ def open_server(
         context_size=context_size,
         notify=lambda message: notify(sanitize_line(message, 1000)),
     )
+    if context_size is not None and engine.context_size < context_size:
+        size = f"{engine.context_size:,} tokens, not {context_size:,}"
+        notify(f"{engine.server_name} has a context window of {size}")
     if (remark := engine.level_remark) and runtime.terminal.stderr_is_tty:
         notify(sanitize_line(remark, 1000))
     return engine
