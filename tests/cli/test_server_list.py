@@ -92,7 +92,8 @@ def test_a_loaded_model_of_ollama_is_marked(home: Env) -> None:
 
 def test_a_slow_and_a_missing_server_do_not_delay_the_list(home: Env, vllm: FakeVLLM) -> None:
     """All servers are asked at once, for two seconds."""
-    with FakeVLLM(fault=Fault(before_s=60)) as slow, FakeVLLM(fault=Fault(before_s=60)) as slower:
+    # `slow` answers each request in time, but not all that are needed.
+    with FakeVLLM(fault=Fault(before_s=1)) as slow, FakeVLLM(fault=Fault(before_s=60)) as slower:
         configure(
             home,
             slow=f'url = "{slow.url}"',
