@@ -116,6 +116,41 @@ def test_a_conversation_is_resumed_on_other_servers_and_engines(
     assert all(text in last.stderr for text in ("Blue.", "Red.", "Green."))
 
 
+@pytest.mark.slow
+def test_a_persona_with_lore_plays_on_after_the_context_is_full(
+    home: Env, fake: Fake, tmp_path: Path
+) -> None:
+    """Twenty turns, with a swipe and an undo, of which the first ones no longer fit."""
+    lore = tmp_path / "lore.toml"
+    lore.write_text('[[lore]]\nkeys = ["amulet"]\ncontent = "The amulet is made of tin."\n')
+    fake.model.context_size = 2500
+    fake.model.answers = [f"Answer {number}. " + "and so on " * 15 for number in range(22)]
+    lines = [f"Turn {number}" for number in range(18)]
+    lines[5:5] = ["/swipe right", "/undo"]
+    lines += ["The amulet?", "The end."]
+    result = hermes(
+        *(
+            "chat",
+            "-m",
+            fake.url,
+            "-p",
+            "hermes-2",
+            "--lore",
+            str(lore),
+            "--context",
+            "2500",
+            "--on-overflow",
+            "drop",
+        ),
+        env=home,
+        stdin="\n".join(lines).encode() + b"\n",
+    )
+    assert (result.code, len(result.stdout.splitlines())) == (0, 21), result.stderr
+    assert "The amulet is made of tin." in sent(fake)
+    assert "Turn 0" not in sent(fake)
+    assert "Turn 17" in sent(fake)
+
+
 def test_without_a_server_the_exit_code_is_69(home: Env) -> None:
     """The hint is about the address."""
     result = hermes("ask", "-m", f"{NOWHERE}:hermes", "Hi", env=home)

@@ -52,7 +52,7 @@ class RemoteEngine:
     ) -> None:
         self.name = model.name
         self.context_size = context_size
-        self.max_context_size = max(model.max_context_size or context_size, context_size)
+        self.max_context_size = model.context_size or model.max_context_size or context_size
         self.placement: Placement | None = None
         self._client = client
         self._api = api
