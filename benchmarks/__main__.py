@@ -45,6 +45,7 @@ ROWS: Rows = {
     "markdown-adversarial": markdown_adversarial.measure,
     "command-startup": command_startup.measure,
     "chat-startup": chat_startup.measure,
+    "chat-startup-server": chat_startup.measure_server,
     "ask-cold": ask.measure_cold,
     "peak-memory": ask.measure_memory,
     "peak-memory-transformers": ask.measure_memory_transformers,

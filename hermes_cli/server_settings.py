@@ -1,14 +1,17 @@
 """The model servers of the user: the [servers.NAME] tables of the config file."""
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, suggestion
+from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, parse_context, suggestion
 
 KINDS: Final = ("llama-server", "lmstudio", "ollama", "openai", "vllm")
 KEY_SETTINGS: Final = ("key_env", "key_file", "key_keyring")
 MAX_TIMEOUT_S: Final = 86_400
+_VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_BOOLEANS: Final = {"true": True, "false": False}
 _NAME: Final = "letters, digits, - and _"
 
 
@@ -47,6 +50,22 @@ def read_servers(table: Any) -> dict[str, ServerSettings]:
     return {name.lower(): _read(name, values) for name, values in table.items()}
 
 
+def parse_text(key: str, text: str) -> str | int | bool:
+    """Return the unchecked value of a key of a server from text."""
+    if key == "insecure":
+        return _BOOLEANS.get(text.lower(), text)
+    if key == "context" and (size := parse_context(text)) is not None:
+        return size
+    return int(text) if key in _RANGES and text.isascii() and text.isdigit() else text
+
+
+def summary(server: ServerSettings) -> str:
+    """Return a server in one line. The name of its key's source is included, and never the key."""
+    others = [field for field in fields(server) if getattr(server, field.name) not in ("", field.default)]
+    shown = [f"{field.name} = {getattr(server, field.name)}" for field in others if field.name != "url"]
+    return ", ".join([server.url, *shown])
+
+
 def _read(name: str, table: Any) -> ServerSettings:
     place = f"[servers.{name[:40]}]"
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
@@ -77,5 +96,7 @@ def _check(place: str, key: str, value: Any) -> None:
         raise ValueError(f"{place} {key} takes one line of text")
     elif key == "kind" and value not in KINDS:
         raise ValueError(f"{place} kind is '{value}'; it can be {', '.join(KINDS)}{suggestion(value, KINDS)}")
+    elif key == "key_env" and not _VARIABLE.fullmatch(value):  # it may be the key: do not repeat it
+        raise ValueError(f"{place} key_env is the name of an environment variable, not the key itself")
     elif key == "key_file" and not Path(value).is_absolute() and not value.startswith("~/"):
         raise ValueError(f"{place} key_file is not a path that begins with / or ~/")

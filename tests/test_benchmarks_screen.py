@@ -282,3 +282,11 @@ def test_the_row_of_the_first_key_runs(bench: Bench, starter_path: Path) -> None
     for line in chat_startup.measure(bench):
         assert line.wrong == ""
         assert 0 < line.peer < line.hermes
+
+
+@pytest.mark.slow
+def test_the_row_of_a_chat_with_a_server_runs(bench: Bench) -> None:
+    """The key is accepted while hermes still connects to the server."""
+    for line in chat_startup.measure_server(bench):
+        assert line.wrong == ""
+        assert 0 < line.peer < line.hermes

@@ -3,6 +3,8 @@
 Measured: CPU time of the process and of the children that it has waited for, and wall time, from its start on
 a pty until the key, which was typed ahead, appears after the prompt. Peer: python with a prompt_toolkit
 PromptSession. Gate: hermes' toolbar shows that the model is loading when the key appears.
+
+chat-startup-server: the same with a model on a server, a fake of vLLM in this process.
 """
 
 import sys
@@ -19,6 +21,7 @@ from benchmarks.measure import PROGRAMS, Bench, interleave
 from benchmarks.report import Goal, Line
 
 GOAL = Goal("≤", 1.8)
+SERVER_GOAL = Goal("≤", 1.5)
 BARE_PROMPT = "from prompt_toolkit import PromptSession; PromptSession().prompt('> ')"
 COLUMNS, ROWS = 80, 24
 KEY = "x"
@@ -45,6 +48,23 @@ def measure(bench: Bench) -> list[Line]:
     what, wrong = "until a key is accepted, beside a bare prompt_toolkit", gate(runs.results["hermes"])
     return [
         runs.line(f"CPU {what}", "ms", lambda one: one.cpu_s * 1000, goal=GOAL, wrong=wrong),
+        runs.line(f"wall time {what}", "ms", lambda one: one.wall_s * 1000, wrong=wrong),
+    ]
+
+
+def measure_server(bench: Bench) -> list[Line]:
+    from tests.engines.remote.fakes.vllm import FakeVLLM
+
+    with FakeVLLM() as fake:
+        hermes = [str(PROGRAMS / "hermes"), "chat", "-m", f"{fake.url}:{fake.model.name}"]
+        commands = {"hermes": hermes, "peer": [sys.executable, "-c", BARE_PROMPT]}
+        environment = bench.environment(TERM="xterm-256color")
+        sides = {side: partial(first_key, command, environment) for side, command in commands.items()}
+        runs = interleave(sides, bench.repeats, bench.patience_s)
+        wrong = gate(runs.results["hermes"])
+    what = "until a key is accepted, with a model on a server, beside a bare prompt_toolkit"
+    return [
+        runs.line(f"CPU {what}", "ms", lambda one: one.cpu_s * 1000, goal=SERVER_GOAL, wrong=wrong),
         runs.line(f"wall time {what}", "ms", lambda one: one.wall_s * 1000, wrong=wrong),
     ]
 

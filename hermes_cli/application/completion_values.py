@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:  # completing a command does not need it
     from hermes_cli.config import Paths
+    from hermes_cli.server_settings import ServerSettings
 
 Values = Callable[["Paths"], Mapping[str, str]]
 
@@ -41,6 +42,30 @@ def known_models(_paths: "Paths") -> Mapping[str, str]:
 def models(paths: "Paths") -> Mapping[str, str]:
     """Return the models on this machine and those with a short name."""
     return {**known_models(paths), **installed_models(paths)}
+
+
+def _configured_servers(paths: "Paths") -> "Mapping[str, ServerSettings]":
+    """Return the servers of the config file; none if it is invalid."""
+    from hermes_cli import config
+    from hermes_cli.errors import ConfigError
+
+    try:
+        return config.load(paths, {}).servers
+    except ConfigError:
+        return {}
+
+
+def servers(paths: "Paths") -> Mapping[str, str]:
+    """Return the names of servers, which are not contacted, with their URLs."""
+    from hermes_cli.engines.remote.address import LOCAL_SERVERS
+
+    known = {**LOCAL_SERVERS, **_configured_servers(paths)}
+    return {name: server.url for name, server in known.items()}
+
+
+def models_and_servers(paths: "Paths") -> Mapping[str, str]:
+    """Return the values of --model: the names of models and of servers."""
+    return {**models(paths), **servers(paths)}
 
 
 def personas(paths: "Paths") -> Mapping[str, str]:
@@ -115,13 +140,20 @@ def programs(_paths: "Paths") -> Mapping[str, str]:
     return _without_description(Program)
 
 
-def config_keys(_paths: "Paths") -> Mapping[str, str]:
+def _server_keys(paths: "Paths") -> list[str]:
+    """Return the keys of the servers in the config file."""
+    from hermes_cli.server_settings import NAMES
+
+    return [f"servers.{name}.{key}" for name in _configured_servers(paths) for key in NAMES]
+
+
+def config_keys(paths: "Paths") -> Mapping[str, str]:
     """Return the keys of the config file, and the help of those that are generation options."""
     from hermes_cli.config import PLAIN_SETTINGS
     from hermes_cli.lore_settings import NAMES
     from hermes_cli.options import FIELDS
 
-    names = (*PLAIN_SETTINGS, *(f"lore.{name}" for name in NAMES))
+    names = (*PLAIN_SETTINGS, *(f"lore.{name}" for name in NAMES), *_server_keys(paths))
     return _without_description(names) | {name: option.help for name, option in FIELDS.items()}
 
 
@@ -129,14 +161,14 @@ VALUES: Final[Mapping[str, Values]] = {
     "--device": devices,
     "--kv": kv_types,
     "--lore": lorebooks,
-    "--model": models,
+    "--model": models_and_servers,
     "--on-overflow": overflow_actions,
     "--persona": personas,
     "--precision": precisions,
     "--resume": conversations,
     "config set key": config_keys,
     "config unset key": config_keys,
-    "models plan name": models,
+    "models plan name": models_and_servers,
     "models pull name": known_models,
     "models quantize name": models,
     "models rm name": installed_models,

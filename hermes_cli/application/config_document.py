@@ -7,27 +7,35 @@ from hermes_cli import lore_settings
 from hermes_cli.config import PLAIN_SETTINGS
 from hermes_cli.errors import ConfigError
 from hermes_cli.options import FIELDS
+from hermes_cli.server_settings import NAMES as SERVER_FIELDS
 from hermes_cli.untrusted.source import BOM
 from hermes_cli.user_personas import FIELDS as USER_FIELDS
 
 USER: Final = {"user": "name", "user.name": "name", "user.description": "description"}
 LORE: Final = tuple(f"lore.{name}" for name in lore_settings.NAMES)
 SETTINGS: Final = (*PLAIN_SETTINGS, *FIELDS, *USER, *LORE)
-"""The names of the settings, without those in [users]."""
+"""The names of the settings, without those in [users] and [servers]."""
 EDIT_HINT: Final = "'hermes config edit' opens it"
 _OPTIONS: Final = "options"
 _USERS: Final = "users."
+_SERVERS: Final = "servers."
 
 
 def canonical(key: str) -> str:
-    """Return the name of a setting as in SETTINGS. The names in [users] are unchanged."""
-    return key if key.startswith(_USERS) else key.removeprefix(f"{_OPTIONS}.").replace("-", "_")
+    """Return the name of a setting as in SETTINGS. The names in [users] and [servers] are unchanged."""
+    return key if key.startswith((_USERS, _SERVERS)) else key.removeprefix(f"{_OPTIONS}.").replace("-", "_")
 
 
 def user_field(name: str) -> tuple[str, str] | None:
     """Return the key and the field of a name such as `users.winry.name`, or None for other names."""
     key, dot, field = name.removeprefix(_USERS).rpartition(".")
     return (key, field) if name.startswith(_USERS) and dot and key and field in USER_FIELDS else None
+
+
+def server_field(name: str) -> tuple[str, str] | None:
+    """Return the key and the field of a name such as `servers.work.url`, or None for other names."""
+    key, dot, field = name.removeprefix(_SERVERS).rpartition(".")
+    return (key, field) if name.startswith(_SERVERS) and dot and key and field in SERVER_FIELDS else None
 
 
 def with_value(text: str, name: str, value: Any, where: str) -> str:
@@ -87,12 +95,13 @@ def _parsed(text: str) -> tuple[str, Any]:
 
 def _place(name: str, document: Mapping[str, Any]) -> tuple[tuple[str, ...], str]:
     """Return the path of the table in which a setting belongs, empty for the top level, and its key there."""
-    if name.startswith(_USERS):
-        user, field = user_field(name) or (name.removeprefix(_USERS), "")
-        users = document.get("users")
-        known = users if isinstance(users, MutableMapping) else ()
-        user = next((key for key in known if key.casefold() == user.casefold()), user)
-        return (("users", user), field) if field else (("users",), user)
+    for table, field_of in (("users", user_field), ("servers", server_field)):
+        if name.startswith(f"{table}."):
+            row, field = field_of(name) or (name.removeprefix(f"{table}."), "")
+            rows = document.get(table)
+            known = rows if isinstance(rows, MutableMapping) else ()
+            row = next((key for key in known if key.casefold() == row.casefold()), row)
+            return ((table, row), field) if field else ((table,), row)
     if name in FIELDS:
         return (_OPTIONS,), name
     if name in LORE:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from hermes_cli import config, lore_settings, options
+from hermes_cli import config, lore_settings, options, server_settings
 from hermes_cli.application.config_document import (
     EDIT_HINT,
     LORE,
     SETTINGS,
     USER,
     canonical,
+    server_field,
     user_field,
     with_value,
     without_value,
@@ -59,12 +60,12 @@ def set_value(runtime: Runtime, key: str, words: Sequence[str]) -> None:
 def unset_value(runtime: Runtime, key: str) -> None:
     """Remove a value from the config file, and print the value that applies now.
 
-    Comments and layout are kept. A user persona can be removed as a whole. Raises UsageError if the key is
-    unknown, and ConfigError if the file is invalid.
+    Comments and layout are kept. A user persona or a server can be removed as a whole. Raises UsageError if
+    the key is unknown, and ConfigError if the file is invalid.
     """
-    name = _known(key, allow_user=True)
+    name = _known(key, allow_row=True)
     path, before = _parseable(runtime)
-    _require_user(name, before, path)
+    _require_row(name, before, path)
     text = without_value(before, name, str(path))
     shown = sanitize_line(name)
     if text == before:
@@ -74,34 +75,53 @@ def unset_value(runtime: Runtime, key: str) -> None:
     runtime.terminal.notice(f"removed {shown} from {path}; {_current(runtime, name)}")
 
 
-def _known(key: str, *, allow_user: bool = False) -> str:
+_ROWS: Final = {
+    "users": ("user persona", "a user persona has users.NAME.name and users.NAME.description"),
+    "servers": (
+        "server",
+        f"a server has servers.NAME.url, {', '.join(server_settings.NAMES[1:])}; its key is not stored",
+    ),
+}
+"""The tables with a row for each name: what a row is, and the hint for an unknown key of it."""
+
+
+def _row_of(name: str) -> tuple[str, str] | None:
+    """Return the table and the row of a name such as `users.winry` or `servers.work.url`, or None."""
+    table, dot, row = name.partition(".")
+    if not dot or not row or table not in _ROWS:
+        return None
+    found = user_field(name) or server_field(name)
+    return table, found[0] if found else row
+
+
+def _known(key: str, *, allow_row: bool = False) -> str:
     """Return the name of a setting. Raises UsageError if it is unknown.
 
-    With `allow_user`, a user persona such as `users.winry` has a name, too.
+    With `allow_row`, a user persona such as `users.winry` and a server have a name, too.
     """
     name = canonical(key)
-    is_user = allow_user and name.startswith("users.") and name != "users."
-    if name in SETTINGS or user_field(name) or is_user:
+    if name in SETTINGS or user_field(name) or server_field(name) or (allow_row and _row_of(name)):
         return name
-    if name.startswith("users."):
-        raise UsageError(
-            f"there is no setting '{key}'", "a user persona has users.NAME.name and users.NAME.description"
-        )
+    table = name.partition(".")[0]
+    if name.startswith(f"{table}.") and table in _ROWS:
+        raise UsageError(f"there is no setting '{key}'", _ROWS[table][1])
     raise UsageError(
         f"there is no setting '{key}'{suggestion(name, SETTINGS)}", "'hermes config show' lists them"
     )
 
 
-def _require_user(name: str, text: str, path: Path) -> None:
-    """Raise UsageError if a name is that of a user persona which the config file does not have."""
-    if not name.startswith("users."):
+def _require_row(name: str, text: str, path: Path) -> None:
+    """Raise UsageError if a name is that of a user persona or server which the config file does not have."""
+    found = _row_of(name)
+    if found is None:
         return
-    user = (user_field(name) or (name.removeprefix("users."), ""))[0]
-    users = toml_parser.parse(text, Source(str(path), ConfigError)).get("users")
-    known = list(users) if isinstance(users, dict) else []
-    if user.casefold() not in map(str.casefold, known):
+    table, row = found
+    rows = toml_parser.parse(text, Source(str(path), ConfigError)).get(table)
+    known = list(rows) if isinstance(rows, dict) else []
+    if row.casefold() not in map(str.casefold, known):
         raise UsageError(
-            f"{path} has no user persona '{user}'{suggestion(user, known)}", "'hermes config show' lists them"
+            f"{path} has no {_ROWS[table][0]} '{row}'{suggestion(row, known)}",
+            "'hermes config show' lists them",
         )
 
 
@@ -131,8 +151,8 @@ def _current(runtime: Runtime, name: str) -> str:
         settings = config.load(runtime.paths, runtime.environ)
     except ConfigError as error:
         return sanitize_line(error.message, LONG_LINE)
-    found = user_field(name)
-    row_name = f"users.{found[0]}" if found else "user" if name == "user.name" else name
+    found = _row_of(name)
+    row_name = ".".join(found) if found else "user" if name == "user.name" else name
     for row, value, source in setting_rows(settings):
         if row.casefold() == sanitize_line(row_name).casefold():
             return f"{row} is {value if value != '-' else 'not set'} ({source})"
@@ -152,6 +172,10 @@ def setting_rows(settings: Settings) -> list[tuple[str, str, str]]:
             settings.source("users"),
         )
         for key, user in settings.users.items()
+    ]
+    rows += [
+        (f"servers.{name}", sanitize_line(server_settings.summary(server)), settings.source("servers"))
+        for name, server in settings.servers.items()
     ]
     sampling = settings.sampling(flags={})
     rows += [
@@ -215,6 +239,8 @@ def _parse_value(name: str, words: Sequence[str]) -> Any:
             return lore_settings.parse_text(name.removeprefix("lore."), words[0])
     except (OptionError, ConfigError, ValueError) as error:
         raise UsageError(str(error)) from None
+    if found := server_field(name):
+        return server_settings.parse_text(found[1], words[0])
     return words[0]
 
 

@@ -8,8 +8,11 @@ from hermes_cli import system_packages
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import ModelChoice, known_choice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.servers import find_server
 from hermes_cli.config import HOME_VARIABLE, write_problem
-from hermes_cli.errors import HermesError
+from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.engines.remote.server_state import ServerState
+from hermes_cli.errors import ConfigError, HermesError, KeyRefused, UsageError
 from hermes_cli.models import gpu_advice, requirements
 from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
@@ -29,6 +32,9 @@ CODES: Final = (
     "model",
     "no-model",
     "broken-model",
+    "server",
+    "server-key",
+    "server-model",
     "gpu-list",
     "gpu-driver",
     "gpu-unused",
@@ -52,11 +58,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The result of `diagnose`: the default model, or the reason why there is none, and the findings."""
+    """The result of `diagnose`: the default model, or the reason why there is none, and the findings.
+
+    If the default model is on a server, `server` is its address, and `choice` is None.
+    """
 
     choice: ModelChoice | None
     model_error: HermesError | None
     findings: tuple[Finding, ...]
+    server: ServerAddress | None = None
 
     @property
     def has_problems(self) -> bool:
@@ -65,11 +75,19 @@ class Diagnosis:
 
 
 def diagnose(
-    runtime: Runtime, machine: Hardware, models: Iterable[InstalledModel], missing_libraries: Iterable[str]
+    runtime: Runtime,
+    machine: Hardware,
+    models: Iterable[InstalledModel],
+    missing_libraries: Iterable[str],
+    servers: Iterable[ServerState] = (),
 ) -> Diagnosis:
-    """Check the settings, folders, models and hardware. Nothing is changed, downloaded or loaded."""
-    findings = [*_folders(runtime), *_libraries(missing_libraries), *_broken(models)]
+    """Check the settings, folders, models and hardware. Nothing is changed, downloaded or loaded.
+
+    `servers` are the states of the configured servers.
+    """
+    findings = [*_folders(runtime), *_libraries(missing_libraries), *_broken(models), *_servers(servers)]
     choice: ModelChoice | None = None
+    server: ServerAddress | None = None
     error: HermesError | None = None
     request = PlanRequest()
     try:
@@ -81,12 +99,14 @@ def diagnose(
     else:
         findings += _persona(runtime)
         try:
-            choice = known_choice(runtime, request)
+            server = find_server(runtime, None)
+            choice = None if server else known_choice(runtime, request)
         except HermesError as unusable:
             error = unusable
-        findings += _model(choice, error)
+        if server is None:
+            findings += _model(choice, error)
     findings += _hardware(machine, choice, request)
-    return Diagnosis(choice, error, tuple(findings))
+    return Diagnosis(choice, error, tuple(findings), server)
 
 
 def _folders(runtime: Runtime) -> Iterator[Finding]:
@@ -115,6 +135,24 @@ def _broken(models: Iterable[InstalledModel]) -> Iterator[Finding]:
         if model.broken:
             fix = model.advice or f"download it again, or remove it: hermes models rm {model.name}"
             yield Finding("broken-model", f"{model.name} is broken: {model.broken}", fix)
+
+
+def _servers(states: Iterable[ServerState]) -> Iterator[Finding]:
+    """Yield the findings about servers. One that does not answer is no problem of this machine."""
+    for state in states:
+        if state.error is not None:
+            is_local = isinstance(state.error, ConfigError | UsageError)
+            is_key = isinstance(state.error, KeyRefused) or (is_local and bool(state.url))
+            yield _from_error(
+                "server-key" if is_key else "server", state.error, is_problem=is_key or is_local
+            )
+        if state.model_error is not None:
+            yield _from_error("server-model", state.model_error)
+
+
+def _from_error(code: str, error: HermesError, *, is_problem: bool = True) -> Finding:
+    fix = error.hint or "'hermes config edit' opens the settings of the server"
+    return Finding(code, error.message, fix, is_problem=is_problem)
 
 
 def _persona(runtime: Runtime) -> Iterator[Finding]:

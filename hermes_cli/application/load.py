@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hermes_cli.application.model import ModelChoice, choose_model, default_notice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import open_server
+from hermes_cli.application.servers import open_server, require_local
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
@@ -153,9 +153,10 @@ def engine_log(runtime: Runtime) -> Callable[[str], None] | None:
 def quantize_model(runtime: Runtime, name: str, output: Path | None, device: str | None) -> str:
     """Quantize a model to NF4, save it, print its size and timings, and return its name for -m.
 
-    Raises UsageError if the model has no 16-bit weights or the folder already exists, and any error from
-    loading the model.
+    Raises UsageError if the model has no 16-bit weights or the folder already exists, ModelUnavailable if it
+    is on a server, and any error from loading the model.
     """
+    require_local(runtime, name)
     request = PlanRequest(precision="4bit", device=device, chat_template=RAW)  # base models, too
     choice = choose_model(runtime, name, request)
     plan, model = choice.plan, choice.selection.model

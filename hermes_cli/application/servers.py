@@ -1,6 +1,7 @@
 """Opens models on servers: finds the server that a name means, lets the user choose a model, and connects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,8 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote import address as addresses
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.errors import HermesError, UsageError
+from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.models.reference import NEEDS_LOCAL
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -78,6 +80,40 @@ def open_server(
         context_size=context_size,
         notify=lambda message: notify(sanitize_line(message, 1000)),
     )
+    if context_size is not None and engine.context_size < context_size:
+        size = f"{engine.context_size:,} tokens, not {context_size:,}"
+        notify(f"{engine.server_name} has a context window of {size}")
     if (remark := engine.level_remark) and runtime.terminal.stderr_is_tty:
         notify(sanitize_line(remark, 1000))
     return engine
+
+
+def require_local(runtime: Runtime, name: str) -> None:
+    """Raise ModelUnavailable if a name means a model on a server."""
+    if find_server(runtime, name) is not None:
+        raise _not_local(name)
+
+
+@contextmanager
+def local_model(runtime: Runtime, name: str) -> Iterator[None]:
+    """If no model on this machine has the name, and a server has it, raise ModelUnavailable with that reason.
+
+    A model on this machine comes first: its command may remove one that has the name of a server.
+    """
+    try:
+        yield
+    except (ModelUnavailable, UsageError):
+        if _names_server(runtime, name):
+            raise _not_local(name) from None
+        raise
+
+
+def _names_server(runtime: Runtime, name: str) -> bool:
+    try:
+        return find_server(runtime, name) is not None
+    except HermesError:  # in the config file, which the command does not need
+        return False
+
+
+def _not_local(name: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{name} is a model on a server, and this needs one on this machine", NEEDS_LOCAL)

@@ -13,6 +13,7 @@ from hermes_cli.application.follow_conversation import follow
 from hermes_cli.application.load import open_engine, open_later
 from hermes_cli.application.model import ModelChoice, choose_model
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.servers import find_server
 from hermes_cli.chat import saved_conversations
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.chat.members import Member
@@ -65,9 +66,9 @@ def start_session(
         _check_templates(runtime, flags, personas)
     deadline = Deadline()
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
-    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
-    if choice.server is not None:
+    if find_server(runtime, flags.model) is not None:
         flags.check_server()
+    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
     choice.check_options(sampling)
     choice.is_for_group = len(personas) > 1
     recorder.precision = choice.precision

@@ -28,6 +28,8 @@ ANSWER_ROOM: Final = 1024
 SLACK_SHARE: Final = 8
 _FILLED_TEXTS: Final = 8
 _EMPTY_TURN: Final = Message(Role.USER, "")
+_PROBE: Final = Message(Role.USER, "x" * 1000)
+"""A message whose number of tokens changes with the estimates of an engine."""
 _BEFORE_ALL_TURNS: Final = -1
 
 _Row = tuple[PartKind, int, Message]
@@ -112,6 +114,17 @@ class PromptBuilder:
         self._turns: list[Message] = []
         self._turn_ends = [0]
         self._steps = [_Step(first=summary.covers if summary else 0)]
+        self._probe_tokens = 0
+
+    def recount(self) -> None:
+        """Count all tokens again if the estimates of the engine have changed since the last call."""
+        probe = self._engine.count_tokens([_PROBE])
+        if probe == self._probe_tokens:
+            return
+        self._probe_tokens = probe
+        self._costs.clear()
+        self._example_ends = [0, *accumulate(map(self.cost, self._examples))]
+        self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
 
     def _count_name(self, settings: PromptSettings) -> int:
         """Return the number of tokens of the name that an answer begins with, if it does."""

@@ -42,6 +42,8 @@ class SessionPrompt:
         found = self._builders.get(speaker)
         if found is None or found[0] != key:
             found = self._builders[speaker] = key, PromptBuilder(*key, deadline=deadline)
+        if session.engine.estimates_tokens:
+            found[1].recount()
         return found[1]
 
     def lore_problems(self) -> dict[str, str]:

@@ -35,7 +35,8 @@ def set_command(
         str,
         typer.Argument(
             metavar="KEY",
-            help="A setting or an option, as 'hermes config show' lists it, or users.NAME.name.",
+            help="A setting or an option, as 'hermes config show' lists it, or users.NAME.name or "
+            "servers.NAME.url.",
         ),
     ],
     values: Annotated[
@@ -52,7 +53,11 @@ def set_command(
 def unset_command(
     runtime: Runtime,
     key: Annotated[
-        str, typer.Argument(metavar="KEY", help="A setting or an option, or users.NAME for a user persona.")
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="A setting or an option, or users.NAME for a user persona, or servers.NAME for a server.",
+        ),
     ],
 ) -> None:
     """Remove a value from the config file, and print the value that applies now.

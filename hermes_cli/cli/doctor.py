@@ -12,10 +12,12 @@ from hermes_cli import __version__
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import command, new_app
 from hermes_cli.errors import ConfigError
+from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
     from hermes_cli.application.findings import Diagnosis, Finding
+    from hermes_cli.engines.remote.server_state import ServerState
     from hermes_cli.models.gpus import Gpu
     from hermes_cli.models.hardware import Hardware
 
@@ -32,19 +34,20 @@ def doctor(
 ) -> None:
     """Show versions, hardware, folders and models, and find problems.
 
-    The exit code is 1 if there is a problem.
+    The servers of the config file are asked for their models, within two seconds; without one, nothing is
+    contacted. The exit code is 1 if there is a problem.
     """
     from hermes_cli import system_packages
     from hermes_cli.application.findings import diagnose
     from hermes_cli.models import hardware, local
     from hermes_cli.models.download import size_text
-    from hermes_cli.screen.columns import columns
 
     machine = hardware.probe()
     installed = local.installed(runtime.paths.models)
     models = [(m.name, size_text(m.size), m.precision, m.broken or "") for m in installed]
     missing = system_packages.missing_libraries()
-    diagnosis = diagnose(runtime, machine, installed, missing)
+    states = _server_states(runtime)
+    diagnosis = diagnose(runtime, machine, installed, missing, states)
     sections: dict[str, Sequence[Sequence[str]]] = {
         "versions": _versions(),
         "hardware": _hardware(machine),
@@ -54,6 +57,7 @@ def doctor(
         ],
         "folders": _folders(runtime),
         "models": models or [("none",)],
+        **({"servers": [_server_row(state) for state in states]} if states else {}),
         "would load": _default_model(diagnosis),
     }
     if as_json:
@@ -85,12 +89,30 @@ def _findings_text(findings: "Sequence[Finding]") -> str:
 
 def _default_model(diagnosis: "Diagnosis") -> list[tuple[str, ...]]:
     """Return the plan of the default model and the reasons for it, or the reason why none can be loaded."""
-    choice, error = diagnosis.choice, diagnosis.model_error
+    choice, error, server = diagnosis.choice, diagnosis.model_error, diagnosis.server
+    if server is not None:
+        return [(f"{server.model or 'a model'} on the server {server.label}",)]
     if error is not None:
         return [(f"none: {error.message}",)]
     if choice is None:
         return [("the starter, after its download",)]
     return [(choice.summary,), *((clause,) for clause in choice.reason.split("; "))]
+
+
+def _server_states(runtime: Runtime) -> "list[ServerState]":
+    """Return the states of the configured servers; none if the config file is invalid, which is a finding."""
+    from hermes_cli.application.server_list import configured_states
+
+    try:
+        return configured_states(runtime)
+    except ConfigError:
+        return []
+
+
+def _server_row(state: "ServerState") -> tuple[str, ...]:
+    if state.error is not None:
+        return (state.name, state.url, "not usable")
+    return (state.name, state.url, state.title, pluralize(len(state.models), "model"))
 
 
 def _versions() -> list[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Collection
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +13,15 @@ import typer
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.cli.command import PLAN, command, new_app
+from hermes_cli.errors import ConfigError, UsageError
 from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
     from hermes_cli.application.model import PlanReport
     from hermes_cli.application.model_search import SearchResult
+    from hermes_cli.engines.remote.address import ServerAddress
+    from hermes_cli.models.plan import PlanRequest
 
 app = new_app(
     "List, search, download, show and remove models.",
@@ -39,12 +43,26 @@ Name = Annotated[
 
 
 @command(app, "list")
-def list_models(runtime: Runtime) -> None:
+def list_models(
+    runtime: Runtime,
+    servers: Annotated[
+        bool,
+        typer.Option(
+            "--servers", help="Ask the model servers of this machine and of the config file for their models."
+        ),
+    ] = False,
+) -> None:
     """List the installed models and the models available for download.
 
     For each model, mark the form that runs best on this machine. Its short name selects this form. A gated
     form can be downloaded after you have accepted its terms on the hub.
+
+    With --servers, list the models of running servers instead: those of the config file, and those at the
+    usual ports of this machine. Without it, no server is contacted.
     """
+    if servers:
+        _list_servers(runtime)
+        return
     from hermes_cli.application.model import best_forms
     from hermes_cli.models import local
     from hermes_cli.models.catalogue import CATALOGUE
@@ -66,7 +84,32 @@ def list_models(runtime: Runtime) -> None:
     for description, rows in available.items():
         if rows:  # the columns of all models are aligned
             runtime.terminal.write_rows("\n".join([description, *islice(lines, len(rows))]))
+    with suppress(ConfigError):  # the other lists do not need the config file
+        _list_configured(runtime)
     runtime.terminal.notice("'hermes models pull NAME' downloads one of these models")
+
+
+def _list_configured(runtime: Runtime) -> None:
+    """Print the servers of the config file, without contacting them."""
+    if not runtime.settings.servers:
+        return
+    from hermes_cli.application.server_list import configured_text
+
+    runtime.terminal.write_rows(f"servers\n{configured_text(runtime)}")
+    runtime.terminal.notice("'hermes models list --servers' asks these servers for their models")
+
+
+def _list_servers(runtime: Runtime) -> None:
+    from hermes_cli.application.server_list import all_states, states_text
+    from hermes_cli.engines.remote.address import LOCAL_PORTS
+
+    states = all_states(runtime)
+    if states:
+        runtime.terminal.write_rows(states_text(states))
+        runtime.terminal.notice("-m takes the names in the first column; 'hermes models plan NAME' has more")
+    else:
+        ports = ", ".join(f"{name} {port}" for name, port in LOCAL_PORTS.items())
+        runtime.terminal.notice(f"no model server answers at the usual ports of this machine: {ports}")
 
 
 def _list_row(name: str, size: int, precision: str, note: str) -> tuple[str, str, str, str]:
@@ -134,8 +177,9 @@ def _search_text(result: "SearchResult") -> str:
 def pull(runtime: Runtime, name: Name) -> None:
     """Download a model."""
     from hermes_cli.application import model
+    from hermes_cli.application.servers import local_model
 
-    with model.default_notice(runtime):
+    with model.default_notice(runtime), local_model(runtime, name):
         path = model.pull(runtime, name)
     runtime.terminal.write(f"{path}\n")
 
@@ -143,13 +187,23 @@ def pull(runtime: Runtime, name: Name) -> None:
 @command(app, "show")
 def show(runtime: Runtime, name: Name) -> None:
     """Show a model's metadata, without loading it."""
+    from hermes_cli.application.servers import local_model
     from hermes_cli.models import describe, selection
 
-    model = selection.installed_model(name, runtime.paths.models)
+    with local_model(runtime, name):
+        model = selection.installed_model(name, runtime.paths.models)
     runtime.terminal.write_rows(columns(describe.rows(model)))
 
 
-@command(app, "plan", takes=("personas", *PLAN))
+@command(
+    app,
+    "plan",
+    takes=("model", "personas", *PLAN, "insecure"),
+    examples=(
+        "hermes models plan openhermes-2 --context 8192",
+        "hermes models plan http://localhost:8080/v1",
+    ),
+)
 def plan(
     runtime: Runtime,
     flags: Flags,
@@ -161,13 +215,29 @@ def plan(
     """Show how a model would run on this machine, with the memory that each option needs.
 
     A model with a short name does not have to be downloaded first. Without NAME, show the default model.
+
+    For a model on a server, connect to it, and show what the server supports.
     """
     from hermes_cli.application.model import plan_of
+    from hermes_cli.application.servers import find_server
+
+    if name is not None and flags.model is not None:
+        raise UsageError("NAME and -m both name a model", "omit one of them")
+    name = name if name is not None else flags.model
+    persona = runtime.persona(flags.persona)
+    request = flags.plan_request(runtime.settings, persona)
+    if (address := find_server(runtime, name, insecure=flags.insecure)) is not None:
+        flags.check_server()
+        _print_server_plan(runtime, address, request, as_json=as_json)
+        return
+    _print_plan(runtime, plan_of(runtime, name, request), as_json=as_json)
+
+
+def _print_plan(runtime: Runtime, planned: "PlanReport", *, as_json: bool) -> None:
+    """Print the plan of a model on this machine. Raises the error of planning, after the table."""
     from hermes_cli.models import requirements
     from hermes_cli.models.plan import report
 
-    persona = runtime.persona(flags.persona)
-    planned = plan_of(runtime, name, flags.plan_request(runtime.settings, persona))
     facts, result = planned.facts, planned.result
     if as_json:
         plan_object = report.plan_object(facts, result, fetched=planned.is_installed)
@@ -191,6 +261,18 @@ def plan(
         runtime.terminal.notice(sanitize_line(str(planned.advice), LONG_LINE))
 
 
+def _print_server_plan(
+    runtime: Runtime, address: "ServerAddress", request: "PlanRequest", *, as_json: bool
+) -> None:
+    from hermes_cli.application.server_plan import plan_server
+
+    planned = plan_server(runtime, address, request)
+    if as_json:
+        runtime.terminal.write(json.dumps(planned.as_object(), ensure_ascii=False) + "\n")
+    else:
+        runtime.terminal.write_rows(planned.text())
+
+
 def _forms_object(planned: "PlanReport") -> dict[str, object]:
     """Return the forms of a short name as a JSON object, which is empty if there is only one."""
     if not planned.forms:
@@ -205,10 +287,12 @@ def _forms_object(planned: "PlanReport") -> dict[str, object]:
 @command(app, "rm")
 def rm(runtime: Runtime, name: Name) -> None:
     """Remove a model."""
+    from hermes_cli.application.servers import local_model
     from hermes_cli.models import local, selection
     from hermes_cli.models.download import size_text
 
-    model = selection.installed_model(name, runtime.paths.models)
+    with local_model(runtime, name):
+        model = selection.installed_model(name, runtime.paths.models)
     freed = local.remove(model, runtime.paths.models)
     runtime.terminal.notice(f"Removed {model.name}; freed {size_text(freed)}.")
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, PromptToken
-from hermes_cli.errors import HermesError
+from hermes_cli.errors import HermesError, KeyRefused, ServerBusy, ServerError, ServerUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 
 POLL_S = 0.05
+SERVER_FAILURES = (KeyRefused, ServerBusy, ServerError, ServerUnavailable)
 CLOSE_S = 2.0
 """Seconds that `close` waits for the current chunk of a prefill."""
 
@@ -60,6 +61,18 @@ class BackgroundEngine:
         if self._thread is None:
             self._thread = threading.Thread(target=self._load, name="load", daemon=True)
             self._thread.start()
+
+    @property
+    def can_retry(self) -> bool:
+        """Whether loading failed because of a server, which may answer by now."""
+        return isinstance(self.failure, SERVER_FAILURES)
+
+    def retry(self) -> None:
+        """Start loading again after a failure of a server; do nothing after other failures."""
+        if self.can_retry:
+            self._ended.clear()
+            self.failure = self._thread = None
+            self.start()
 
     def _load(self) -> None:
         try:

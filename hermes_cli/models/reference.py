@@ -18,6 +18,8 @@ SPELLINGS = (
     "a model is named by a short name (hermes models list), a .gguf file, a folder, owner/name, or the URL "
     "of a server"
 )
+NEEDS_LOCAL = "hermes chat, hermes ask and 'hermes models plan' take a server"
+"""The hint for a command that needs a model on this machine."""
 _HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_NAME = re.compile(rf"{_HUB_PART}/{_HUB_PART}")
 _HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
@@ -148,7 +150,7 @@ def _from_hub(text: str) -> ModelRef:
     if "://" in text:
         raise ModelUnavailable(
             f"{text} is a model on a server, and this needs one on this machine",
-            "hermes chat, hermes ask and 'hermes models plan' take a server",
+            NEEDS_LOCAL,
         )
     repo, colon, file = text.partition(":")
     if "/" not in repo:

@@ -20,6 +20,7 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 from prompt_toolkit.output import DummyOutput, Output
 from prompt_toolkit.styles import Style
 
+from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.errors import Interrupted
 from hermes_cli.repl import editor, key_bindings, paste_input
 from hermes_cli.repl.commands.settings import MAX_LINE
@@ -205,7 +206,7 @@ class PromptReader:
             model=sanitize_line(state.host.model_line()),
             persona=sanitize_line(state.session.prompt_settings.macros.group or state.persona.name),
             loading=_loading_text(state) if loading else "",
-            failed="no model; /model NAME loads one" if loading and loading.failure else "",
+            failed=_failure_text(loading) if loading and loading.failure else "",
             used=state.context_used(),
             size=state.session.engine.context_size,
             is_estimated=state.session.engine.estimates_tokens,
@@ -241,6 +242,10 @@ class _PlainOutput(DummyOutput):
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+def _failure_text(loading: BackgroundEngine) -> str:
+    return "no server; a message tries again" if loading.can_retry else "no model; /model NAME loads one"
 
 
 def _loading_text(state: ReplState) -> str:

@@ -147,6 +147,8 @@ class ReplState:
 
     def answer(self, start: StartAnswer, prefix: str = "") -> None:
         """Print an answer while it is generated, after the text `prefix`, and those of other characters."""
+        if self.loading is not None:
+            self.loading.retry()
         self.printer.answer(self, start, prefix)
         while self.session.waiting:
             self.printer.answer(self, lambda cancel: self.session.talk(self.session.waiting[0], cancel))

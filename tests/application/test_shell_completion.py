@@ -99,6 +99,18 @@ def test_models_are_completed_for_the_command_that_takes_them(tmp_path: Path) ->
     assert "openhermes-2:gguf" in values("hermes models pull openhermes-2:", env)
 
 
+def test_servers_are_completed_where_a_model_on_a_server_is_possible(tmp_path: Path) -> None:
+    """Those that need no configuration, and those of the config file, which are not contacted."""
+    env = {"OPENHERMES_HOME": str(tmp_path)}
+    assert values("hermes chat -m lms", env) == ["lmstudio"]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.toml").write_text('[servers.work]\nurl = "http://127.0.0.1:9/v1"')
+    assert values("hermes ask -m wor", env) == ["work"]
+    assert values("hermes models plan wor", env) == ["work"]
+    assert values("hermes models rm wor", env) == []
+    assert values("hermes config set servers.work.key_e", env) == ["servers.work.key_env"]
+
+
 def test_each_key_of_the_values_names_an_option_or_an_argument() -> None:
     """A renamed command or option would lose its completions."""
     root = typer.main.get_command(app.app)

@@ -322,3 +322,31 @@ def test_the_parts_add_up_under_a_real_vocabulary(starter_path: Any) -> None:
             tokens = engine.prompt_tokens(prompt.messages)
             assert sum(part.tokens for part in prompt.parts) == prompt.tokens == len(tokens)
         assert prompt.first > 0
+
+
+class Estimating:
+    """Counts `ratio` tokens for each character."""
+
+    context_size = 4096
+
+    def __init__(self) -> None:
+        self.ratio = 1
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        return sum(self.ratio * len(message.text) + 5 for message in messages)
+
+
+def test_tokens_are_counted_again_if_the_estimates_change() -> None:
+    """The parts then add up to the total again, and what no longer fits is dropped."""
+    counter, turns = Estimating(), dialogue(9, 100)
+    builder = PromptBuilder(counter, OPENING, DROP)
+    builder.recount()
+    before = builder.prompt(turns)
+    counter.ratio = 3
+    builder.recount()
+    after = builder.prompt(turns)
+    for prompt in (before, after):
+        assert sum(part.tokens for part in prompt.parts) == prompt.tokens
+    assert not before.left_out
+    assert after.first > before.first
+    assert after.tokens <= after.window - after.answer_room

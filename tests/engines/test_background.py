@@ -8,7 +8,7 @@ import pytest
 from hermes_cli.engines.background import BackgroundEngine, is_ready
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
 from hermes_cli.engines.scripted import ScriptedEngine
-from hermes_cli.errors import ModelUnavailable
+from hermes_cli.errors import HermesError, KeyRefused, ModelUnavailable, ServerBusy, ServerUnavailable
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 
@@ -312,3 +312,34 @@ def test_nothing_is_prefilled_before_the_model_is_loaded(loading: Loading) -> No
     loading.engine.prefill_ahead(SYSTEM)
     assert loading.open_count == 0
     loading.may_finish.set()
+
+
+@pytest.mark.parametrize("error", [ServerUnavailable("down"), ServerBusy("full"), KeyRefused("wrong")])
+def test_a_failure_of_a_server_can_be_retried(error: HermesError) -> None:
+    """The server may be running by the next message."""
+    errors: list[HermesError | None] = [error, None]
+    inner = ScriptedEngine(["Hello."], context_size=512)
+
+    def opener(_report: object, _notify: object) -> ScriptedEngine:
+        if (now := errors.pop(0)) is not None:
+            raise now
+        return inner
+
+    engine = BackgroundEngine(opener, name="planned", context_size=0)
+    with pytest.raises(type(error)):
+        engine.opened()
+    assert engine.can_retry
+    engine.retry()
+    assert engine.opened() is inner
+    assert (engine.failure, engine.can_retry) == (None, False)
+
+
+def test_another_failure_is_not_retried() -> None:
+    """A file that is damaged stays damaged."""
+    loading = Loading(ModelUnavailable("the file is cut short"))
+    loading.may_finish.set()
+    with pytest.raises(ModelUnavailable):
+        loading.engine.opened()
+    loading.engine.retry()
+    assert loading.open_count == 1
+    assert loading.engine.failure is not None

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import urlsplit
 
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.errors import ConfigError, HermesError, UsageError
@@ -19,6 +20,8 @@ LOCAL_SERVERS: Final = {
     "ollama": ServerSettings(OLLAMA_URL, kind="ollama"),
 }
 """Servers that need no configuration, at their default addresses."""
+LOCAL_PORTS: Final = {"LM Studio": 1234, "Ollama": 11434, "llama-server": 8080, "vLLM": 8000}
+"""The default ports of the servers, from their documentation."""
 MAX_URL: Final = 2048
 MAX_MODEL: Final = 256
 _URL: Final = re.compile(
@@ -60,6 +63,11 @@ class ServerAddress:
     def host(self) -> str:
         """The name or address of the host, in lower case and without the brackets of IPv6."""
         return _host(self.base_url)
+
+    @property
+    def port(self) -> int:
+        """The port, by default that of HTTP or HTTPS."""
+        return urlsplit(self.base_url).port or (80 if self.is_plain else 443)
 
     @property
     def is_plain(self) -> bool:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason, PromptToken, Usage
+from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
@@ -51,11 +52,11 @@ class RemoteEngine:
     ) -> None:
         self.name = model.name
         self.context_size = context_size
-        self.max_context_size = max(model.max_context_size or context_size, context_size)
+        self.max_context_size = model.context_size or model.max_context_size or context_size
         self.placement: Placement | None = None
         self._client = client
         self._api = api
-        self._model = model
+        self.model = model
         self._vocabulary = vocabulary
         self._format = prompt_format
         self._notify = notify
@@ -84,33 +85,31 @@ class RemoteEngine:
     @property
     def level_text(self) -> str:
         """What the server supports, for display."""
-        texts = {
-            Level.TOKEN_IDS: "prompts are token ids, made here",
-            Level.COUNTED: "the server makes the prompts and counts their tokens",
-            Level.ESTIMATED: "the server makes the prompts; token counts are estimates",
-        }
-        return texts[self.level]
+        return levels.TEXTS[self.level]
 
     @property
     def level_remark(self) -> str:
         """What the user should know about the level, or an empty string."""
-        if self.level is Level.TOKEN_IDS:
-            return ""
-        counts = "" if self.level is Level.COUNTED else "; token counts are estimates"
-        return (
-            f"{self._api.name} makes the prompts, so text could forge a turn there; hermes only splits "
-            f"the control tokens that it knows{counts}"
-        )
+        return levels.remark(self.level, self._api.name)
+
+    @property
+    def cannot_continue(self) -> str:
+        """The reason why a message of the assistant cannot be continued, or an empty string."""
+        return "" if self._format is not None else self._api.cannot_continue
+
+    def server_version(self) -> str:
+        """Return the version that the server reports, or an empty string. Raises the errors of `connect`."""
+        return self._api.version(self._client, Cancel())
 
     def check_options(self, options: GenerationOptions) -> None:
         """Raise UsageError if an option is set that the server does not have."""
         reject_ban(options, self._api.name)
         if self._format is not None and self._api.tokens is not None:
             options = replace(options, thinking_budget=None)
-            self._api.tokens.request(self._model, [0], options, ())
+            self._api.tokens.request(self.model, [0], options, ())
             return
         self._reject_budget(options)
-        self._api.chat_request(self._model, [Message(Role.USER, "")], options, self.context_size)
+        self._api.chat_request(self.model, [Message(Role.USER, "")], options, self.context_size)
 
     def _reject_budget(self, options: GenerationOptions) -> None:
         if options.thinking_budget or (options.thinking_budget == 0 and not self._api.can_exclude_reasoning):
@@ -140,7 +139,7 @@ class RemoteEngine:
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
             messages = messages[:-1]
-        request = self._api.chat_request(self._model, protected(messages), options, self.context_size)
+        request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, is_continued=is_continued)
         return self._chunks(_PlainAnswer(answer), parts, messages, cancel)
@@ -158,7 +157,7 @@ class RemoteEngine:
         while True:
             ids = answer.ids
             limited = replace(options, max_tokens=max(limit - len(ids), 1), thinking_budget=None)
-            request = self._api.tokens.request(self._model, [*prompt, *ids], limited, ends)
+            request = self._api.tokens.request(self.model, [*prompt, *ids], limited, ends)
             parts: Any = answer_parts(self._client, request, cancel)
             with closing(parts):
                 for part in parts:
@@ -231,7 +230,7 @@ class RemoteEngine:
         ids = self._format.common_ids(messages)
         if len(ids) >= self.context_size or cancel.is_set():
             return
-        request = tokens.request(self._model, ids, GenerationOptions(max_tokens=0), ())
+        request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
         try:
             for _ in answer_parts(self._client, request, cancel):
                 pass
@@ -372,7 +371,8 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
     Raises UsageError if there are several, and ServerUnavailable if there is none.
     """
     models = api.models(client, cancel)
-    loaded = [model for model in models if model.is_loaded]
+    # Ollama loads models for some minutes only, so that the same command would choose different ones.
+    loaded = [model for model in models if model.is_loaded and api.kind != "ollama"]
     for choice in (models, loaded):
         if len(choice) == 1:
             return choice[0].name

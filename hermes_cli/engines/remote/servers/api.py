@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from hermes_cli.engines.base import Cancel, FinishReason, Progress, Usage
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.event_stream import EventDecoder, ServerSentEvents
+from hermes_cli.engines.remote.failures import one_line
 from hermes_cli.errors import ServerError, UsageError
 from hermes_cli.messages import Message
 from hermes_cli.options import FIELDS, GenerationOptions
@@ -26,6 +27,8 @@ REASONING: Final = {"thinking_budget"}
 """The option of servers that can exclude reasoning."""
 WITHOUT_REASONING: Final = {"chat_template_kwargs": {"enable_thinking": False}}
 """Turns the reasoning off in a chat template. Source: the documentation of vLLM and of llama-server."""
+
+MAX_VERSION: Final = 40
 
 
 class Level(IntEnum):
@@ -147,6 +150,9 @@ class ServerApi(Protocol):
     def recognizes(self, client: ServerClient, cancel: Cancel) -> bool:
         """Return whether the server is of this kind."""
 
+    def version(self, client: ServerClient, cancel: Cancel) -> str:
+        """Return the version that the server reports, in one line, or an empty string."""
+
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
         """Return the models of the server that generate text."""
 
@@ -179,6 +185,12 @@ class AnswerPolicy(Policy):
         place = ".".join(str(step)[:40] for step in path)
         name = f"'{place}' in the answer" if place else "the answer"
         raise ServerError(f"{name} of {self._where} {reason}", hint or "see the server's log")
+
+
+def version_in(body: Any, name: str) -> str:
+    """Return the version in a response of the server, or an empty string if it has none."""
+    version = body.get(name) if isinstance(body, dict) else None
+    return one_line(version, MAX_VERSION) if isinstance(version, str) else ""
 
 
 def checked(body: Any, client: ServerClient) -> Value:

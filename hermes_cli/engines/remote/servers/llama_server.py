@@ -21,6 +21,7 @@ from hermes_cli.engines.remote.servers.api import (
     mapped_options,
     message_list,
     require_continuable,
+    version_in,
 )
 from hermes_cli.messages import Message
 from hermes_cli.options import MAX_CONTEXT, GenerationOptions
@@ -64,6 +65,10 @@ class LlamaServer:
         """Return whether the server has llama-server's properties."""
         body = client.probe(f"{self._root_url}/props", cancel)
         return isinstance(body, dict) and "default_generation_settings" in body
+
+    def version(self, client: ServerClient, cancel: Cancel) -> str:
+        """Return the version; see ServerApi.version."""
+        return version_in(client.probe(f"{self._root_url}/props", cancel), "build_info")
 
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
         """Return the served models, with the longest context window that each supports."""

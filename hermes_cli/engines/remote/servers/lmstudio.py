@@ -55,6 +55,10 @@ class LMStudio:
             for entry in entries
         )
 
+    def version(self, client: ServerClient, cancel: Cancel) -> str:  # noqa: ARG002 - the interface
+        """Return an empty string: its API does not report the version."""
+        return ""
+
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
         """Return the downloaded models."""
         entries = checked(client.get(self._models_url, cancel), client)["data"].tables()

@@ -20,6 +20,7 @@ from hermes_cli.engines.remote.servers.api import (
     mapped_options,
     message_list,
     require_continuable,
+    version_in,
 )
 from hermes_cli.engines.remote.servers.chat_completions import context_size, finish_reason, pick_model
 from hermes_cli.errors import ServerUnavailable
@@ -57,10 +58,22 @@ class Ollama:
         body = client.probe(f"{self._root_url}/api/version", cancel)
         return isinstance(body, dict) and isinstance(body.get("version"), str)
 
+    def version(self, client: ServerClient, cancel: Cancel) -> str:
+        """Return the version; see ServerApi.version."""
+        return version_in(client.probe(f"{self._root_url}/api/version", cancel), "version")
+
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
-        """Return the local models, without their context windows; see `find_model`."""
+        """Return the local models. Those that are loaded have a context window; see also `find_model`."""
         body = client.get(f"{self._root_url}/api/tags", cancel)
-        return [RemoteModel(entry["name"].line()) for entry in checked(body, client)["models"].tables()]
+        names = [entry["name"].line() for entry in checked(body, client)["models"].tables()]
+        running = client.probe(f"{self._root_url}/api/ps", cancel)
+        if not isinstance(running, dict) or not isinstance(running.get("models"), list):
+            return [RemoteModel(name) for name in names]
+        loaded = {
+            entry.get("name").text(): context_size(entry, "context_length")
+            for entry in checked(running, client)["models"].tables()
+        }
+        return [RemoteModel(name, loaded.get(name), is_loaded=name in loaded) for name in names]
 
     def find_model(self, client: ServerClient, name: str, cancel: Cancel) -> RemoteModel:
         """Return a model with the longest context window that it supports; see ServerApi.find_model."""

@@ -45,6 +45,10 @@ class OpenAI:
         body = client.probe(f"{self._base_url}/models", cancel)
         return isinstance(body, dict) and isinstance(body.get("data"), list)
 
+    def version(self, client: ServerClient, cancel: Cancel) -> str:  # noqa: ARG002 - the interface
+        """Return an empty string: OpenAI's API has no version of the server."""
+        return ""
+
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
         """Return the listed models; some servers add the size of the context window."""
         names = ("context_length", "context_window", "max_model_len")

@@ -25,6 +25,7 @@ from hermes_cli.engines.remote.servers.api import (
     mapped_options,
     message_list,
     require_continuable,
+    version_in,
 )
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message
@@ -64,6 +65,10 @@ class VLLM:
         """Return whether the server has vLLM's version endpoint, or its models are vLLM's."""
         body = client.probe(f"{self._root_url}/version", cancel)
         return isinstance(body, dict) and isinstance(body.get("version"), str)
+
+    def version(self, client: ServerClient, cancel: Cancel) -> str:
+        """Return the version; see ServerApi.version."""
+        return version_in(client.probe(f"{self._root_url}/version", cancel), "version")
 
     def models(self, client: ServerClient, cancel: Cancel) -> list[RemoteModel]:
         """Return the served models, which are all loaded."""

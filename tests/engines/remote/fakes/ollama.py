@@ -16,7 +16,8 @@ TIME = "2026-11-29T08:52:19.385406455-07:00"
 class FakeOllama(FakeServer):
     """Ollama's own API. With `cuts_prompts`, it is an old version that cuts long prompts.
 
-    With `calls_tool`, the model calls a tool. `fails_after` ends the stream with an error.
+    With `calls_tool`, the model calls a tool. `fails_after` ends the stream with an error. `others` are
+    the names of other models that are listed.
     """
 
     def __init__(self, model: FakeModel | None = None, key: str = "", fault: Fault | None = None) -> None:
@@ -25,18 +26,23 @@ class FakeOllama(FakeServer):
         self.cuts_prompts = False
         self.calls_tool = False
         self.fails_after: int | None = None
+        self.is_loaded = False
+        self.others: list[str] = []
 
     def reply(self, request: Request) -> Reply:
-        if request.path == "/api/version":
-            return Reply({"version": "0.40.0"})
-        if request.path == "/api/tags":
-            return Reply({"models": [{"name": self.model.name, "model": self.model.name, "size": 1}]})
+        names = [self.model.name, *self.others]
+        lists = {
+            "/api/version": {"version": "0.40.0"},
+            "/api/tags": {"models": [{"name": name, "model": name, "size": 1} for name in names]},
+            "/api/ps": {"models": [self.running_entry()] if self.is_loaded else []},
+            "/v1/models": {"object": "list", "data": [{"id": n, "owned_by": "library"} for n in names]},
+        }
+        if request.path in lists:
+            return Reply(lists[request.path])
         if request.path == "/api/show":
             return self.show(request.body["model"])
         if request.path == "/api/chat":
             return self.chat(request.body)
-        if request.path == "/v1/models":
-            return Reply({"object": "list", "data": [{"id": self.model.name, "owned_by": "library"}]})
         return Reply(b"404 page not found", 404, "text/plain")
 
     def error(self, status: int, message: str) -> Reply:
@@ -45,6 +51,11 @@ class FakeOllama(FakeServer):
     def has(self, name: str) -> bool:
         """Return whether a name is that of the model; the tag `latest` may be left out."""
         return self.model.name in {name, f"{name}:latest"}
+
+    def running_entry(self) -> dict[str, Any]:
+        """Return the loaded model as the list of loaded models has it."""
+        name, size = self.model.name, self.model.context_size
+        return {"name": name, "model": name, "size": 1, "size_vram": 1, "context_length": size}
 
     def show(self, name: str) -> Reply:
         """Return the details of a model."""

@@ -1,0 +1,371 @@
+"""`hermes ask` and `hermes chat` with models on servers: answers, commands, other engines, and exit codes."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engines.remote.clients import FAKES
+from tests.engines.remote.fakes.http_server import Fault, Reply
+from tests.engines.remote.fakes.lmstudio import FakeLMStudio
+from tests.engines.remote.fakes.model import FakeModel
+from tests.engines.remote.fakes.ollama import FakeOllama
+from tests.engines.remote.fakes.openai_server import FakeOpenAI
+from tests.engines.remote.fakes.vllm import FakeVLLM
+from tests.run_hermes import hermes, script
+
+Env = Mapping[str, str]
+Fake = FakeOpenAI | FakeOllama
+
+CONTINUABLE = {"llama-server", "ollama", "vllm"}
+KEY = "sk-secret-0123456789"
+NOWHERE = "http://127.0.0.1:9/v1"
+"""An address where nothing listens: the discard port."""
+
+
+@pytest.fixture(params=[*FAKES])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of a server."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def fake(kind: str) -> Iterator[Fake]:
+    """A running server of that kind."""
+    with FAKES[kind]() as running:
+        yield running
+
+
+def sent(fake: Fake) -> str:
+    """Return the text of the last prompt that a server has received."""
+    bodies = [request.body for request in fake.requests if isinstance(request.body, dict)]
+    body = next(b for b in reversed(bodies) if b.get("stream"))
+    if "prompt" in body:
+        return "".join(fake.model.texts(body["prompt"]))
+    return "\n".join(message["content"] for message in body["messages"])
+
+
+def configure(env: Env, text: str) -> None:
+    """Write the config file."""
+    path = Path(env["OPENHERMES_HOME"]) / "config" / "config.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_ask_prints_only_the_answer(home: Env, fake: Fake) -> None:
+    """Standard error is empty in a pipe, at each level."""
+    fake.model.answers = ["Hello, world."]
+    result = hermes("ask", "-m", fake.url, "Hi", env=home)
+    assert (result.code, result.stdout, result.stderr) == (0, b"Hello, world.\n", "")
+    assert "Hi" in sent(fake)
+
+
+def test_json_has_the_numbers_of_tokens_that_the_server_reports(home: Env, fake: Fake) -> None:
+    """The end token counts, too, as with the other engines."""
+    fake.model.answers = ["Hello."]
+    usage = hermes("ask", "--json", "-m", fake.url, "Hi", env=home).json["usage"]
+    assert usage["completion_tokens"] == len("Hello.") + 1
+    assert usage["prompt_tokens"] > len("Hi")
+
+
+def test_the_commands_of_a_chat_work(home: Env, fake: Fake, kind: str) -> None:
+    """Continue, swipe, undo, show and context; a server that cannot continue refuses with the reason."""
+    fake.model.answers = ["One", " and a half.", "Two.", "Three."]
+    if kind not in CONTINUABLE:
+        fake.model.answers.remove(" and a half.")
+    lines = b"First\n/continue\n/swipe right\n/undo\nSecond\n/show\n/context\n"
+    result = hermes("chat", "-m", fake.url, env=home, stdin=lines)
+    continued = ["One and a half."] if kind in CONTINUABLE else []
+    answers = ["One", *continued, "Two.", "Three."]
+    assert result.stdout.decode().splitlines() == answers
+    assert result.code == (0 if kind in CONTINUABLE else 2)
+    assert ("cannot continue a message" in result.stderr) == (kind not in CONTINUABLE)
+    assert "1 turn undone" in result.stderr
+    assert f"{fake.model.name} · " in result.stderr
+    assert f"at http://127.0.0.1:{fake.port}" in result.stderr
+    counts = re.findall(
+        r"^  (?:system prompt and persona|turns|total) +([0-9,]+) ", result.stderr, re.MULTILINE
+    )
+    system, turns, total = (int(count.replace(",", "")) for count in counts)
+    assert abs(system + turns - total) <= 2  # estimates are rounded
+    assert "First" not in sent(fake)
+    assert "Second" in sent(fake)
+
+
+def test_a_conversation_is_resumed_on_other_servers_and_engines(
+    home: Env, fake: Fake, tmp_path: Path
+) -> None:
+    """The next server gets all earlier turns, and so does the scripted engine."""
+    fake.model.answers = ["Blue."]
+    assert hermes("chat", "-m", fake.url, env=home, stdin=b"My colour?\n").code == 0
+    with FakeVLLM(FakeModel(answers=["Red."])) as other:
+        resumed = hermes("chat", "-c", "-m", other.url, env=home, stdin=b"And yours?\n")
+        assert (resumed.code, resumed.stdout) == (0, b"Red.\n")
+        assert all(text in sent(other) for text in ("My colour?", "Blue.", "And yours?"))
+    model = script(tmp_path, {"text": "Green."})
+    last = hermes("chat", "-c", "-m", model, env=home, stdin=b"Others?\n/show prompt\n")
+    assert last.stdout == b"Green.\n"
+    assert all(text in last.stderr for text in ("Blue.", "Red.", "Green."))
+
+
+@pytest.mark.slow
+def test_a_persona_with_lore_plays_on_after_the_context_is_full(
+    home: Env, fake: Fake, tmp_path: Path
+) -> None:
+    """Twenty turns, with a swipe and an undo, of which the first ones no longer fit."""
+    lore = tmp_path / "lore.toml"
+    lore.write_text('[[lore]]\nkeys = ["amulet"]\ncontent = "The amulet is made of tin."\n')
+    fake.model.context_size = 2500
+    fake.model.answers = [f"Answer {number}. " + "and so on " * 15 for number in range(22)]
+    lines = [f"Turn {number}" for number in range(18)]
+    lines[5:5] = ["/swipe right", "/undo"]
+    lines += ["The amulet?", "The end."]
+    result = hermes(
+        *(
+            "chat",
+            "-m",
+            fake.url,
+            "-p",
+            "hermes-2",
+            "--lore",
+            str(lore),
+            "--context",
+            "2500",
+            "--on-overflow",
+            "drop",
+        ),
+        env=home,
+        stdin="\n".join(lines).encode() + b"\n",
+    )
+    assert (result.code, len(result.stdout.splitlines())) == (0, 21), result.stderr
+    assert "The amulet is made of tin." in sent(fake)
+    assert "Turn 0" not in sent(fake)
+    assert "Turn 17" in sent(fake)
+
+
+def test_without_a_server_the_exit_code_is_69(home: Env) -> None:
+    """The hint is about the address."""
+    result = hermes("ask", "-m", f"{NOWHERE}:hermes", "Hi", env=home)
+    assert (result.code, result.stdout) == (69, b"")
+    assert "failed" in result.stderr
+    assert "check the address, and that the server is running" in result.stderr
+
+
+def test_a_missing_model_has_the_exit_code_69(home: Env, fake: Fake, kind: str) -> None:
+    """The server's models are listed in the hint, if the server reports that it has none of that name."""
+    result = hermes("ask", "-m", f"{fake.url}:nothing", "Hi", env=home)
+    assert (result.code, result.stdout) == (69, b"")
+    assert fake.model.name in result.stderr or kind == "openai"
+
+
+@pytest.mark.parametrize("key", ["", "wrong-key"])
+def test_a_refused_key_has_the_exit_code_77(home: Env, fake: Fake, key: str) -> None:
+    """So has a key that is missing; neither is shown."""
+    fake.key = KEY
+    configure(home, f'[servers.work]\nurl = "{fake.url}"\nkey_env = "WORK_KEY"\nmodel = "{fake.model.name}"')
+    if not key:
+        configure(home, f'[servers.work]\nurl = "{fake.url}"')
+    result = hermes("ask", "-m", "work", "Hi", env={**home, "WORK_KEY": key})
+    assert (result.code, result.stdout) == (77, b"")
+    assert ("refused the key" if key else "requires a key") in result.stderr
+    assert "wrong-key" not in result.stderr
+
+
+def test_a_busy_server_has_the_exit_code_75(home: Env, fake: Fake) -> None:
+    """It answers 503 to everything."""
+    fake.fault = Fault(status=503)
+    result = hermes("ask", "-m", f"{fake.url}:{fake.model.name}", "Hi", env=home)
+    assert (result.code, result.stdout) == (75, b"")
+    assert "is busy" in result.stderr
+
+
+def test_an_option_that_the_server_lacks_is_refused(home: Env, fake: Fake, kind: str) -> None:
+    """It is not dropped, and no answer is requested."""
+    option = ["--ban", "x"] if kind == "llama-server" else ["--dry-multiplier", "1"]
+    result = hermes("ask", "-m", fake.url, *option, "Hi", env=home)
+    assert result.code == 2
+    assert "does not support" in result.stderr
+    assert not [
+        request for request in fake.requests if "completion" in request.path or "chat" in request.path
+    ]
+
+
+@pytest.mark.parametrize("flag", ["--device=cpu", "--gpu-layers=3", "--kv=q8_0", "--precision=4bit"])
+def test_a_flag_for_this_machine_is_refused_before_the_server_is_asked(home: Env, flag: str) -> None:
+    """It has no effect on a server."""
+    with FakeVLLM() as fake:
+        for command in (["ask", "Hi"], ["chat"], ["models", "plan"]):
+            result = hermes(*command, "-m", fake.url, flag, env=home)
+            assert result.code == 2
+            assert f"{flag.partition('=')[0]} does not apply to a model on a server" in result.stderr
+        assert not fake.requests
+
+
+def test_several_models_are_listed_in_a_pipe(home: Env) -> None:
+    """Nobody can be asked, even if one of them happens to be loaded."""
+    with FakeOllama() as fake:
+        fake.others, fake.is_loaded = ["mistral:7b"], True
+        configure(home, f'[servers.ollama]\nurl = "{fake.url}"\nkind = "ollama"')
+        result = hermes("ask", "-m", "ollama", "Hi", env=home)
+        assert result.code == 2
+        assert "has 2 models: openhermes:latest, mistral:7b" in result.stderr
+        assert "-m ollama:openhermes:latest" in result.stderr
+        fake.model.answers = ["Hello."]
+        assert hermes("ask", "-m", "ollama:openhermes", "Hi", env=home).stdout == b"Hello.\n"
+
+
+def test_a_context_window_larger_than_the_servers_is_reported(home: Env) -> None:
+    """The window of the server is used then."""
+    with FakeVLLM(FakeModel(answers=["Hello."])) as fake:
+        result = hermes("ask", "-m", fake.url, "--context", "8192", "Hi", env=home)
+        assert (result.code, result.stdout) == (0, b"Hello.\n")
+        assert "vLLM has a context window of 1,024 tokens, not 8,192" in result.stderr
+
+
+class Echoing(FakeOpenAI):
+    """A server that repeats the key in its answers and errors."""
+
+    def error(self, status: int, message: str, code: str | None = None) -> Reply:
+        return super().error(status, f"{message}: Bearer {KEY}", code)
+
+
+def test_the_key_is_never_written_or_shown(home: Env, tmp_path: Path) -> None:
+    """It is neither on the screen, nor in a file of hermes, nor in an export, even if a server repeats it."""
+    env = {**home, "WORK_KEY": KEY}
+    shown = b""
+    with Echoing(FakeModel(answers=["Hello."]), KEY) as fake:
+        configure(home, f'[servers.work]\nurl = "{fake.url}"\nkey_env = "WORK_KEY"\nmodel = "hermes"')
+        for command in (
+            ["--debug", "chat", "-m", "work"],
+            ["ask", "-m", "work:other", "Hi"],
+            ["models", "plan", "work"],
+            ["models", "list", "--servers"],
+            ["doctor", "--json"],
+            ["config", "show"],
+            ["sessions", "export", "1", "-o", str(tmp_path / "export.json")],
+        ):
+            result = hermes(*command, env=env, stdin=b"Hi\n/show\n")
+            shown += result.stdout + result.stderr.encode()
+        assert fake.requests[-1].key == KEY
+        assert "[key]" in shown.decode()
+    assert b"Hello." in shown
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert (tmp_path / "export.json") in files
+    assert KEY.encode() not in shown
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]
+
+
+class Cutting(FakeLMStudio):
+    """A server that reports a larger context window than it has."""
+
+    def loaded_entry(self) -> dict[str, Any]:
+        return {**super().loaded_entry(), "loaded_context_length": 8192}
+
+
+def test_a_prompt_that_the_server_cuts_is_reported(home: Env) -> None:
+    """After an answer that shows how many tokens the text has."""
+    with Cutting(FakeModel(answers=["Hello.", "Yes."])) as fake:
+        lines = b"Hi\n" + b"word " * 500 + b"\n"
+        result = hermes("chat", "-m", fake.url, env=home, stdin=lines)
+    assert result.stdout == b"Hello.\nY\n"  # the cut prompt leaves room for one token
+    assert "LM Studio cut the prompt" in result.stderr
+    assert "the server read 1,023" in result.stderr
+
+
+def started(*arguments: str, env: Env) -> "subprocess.Popen[bytes]":
+    """Start hermes in a process of its own, with pipes."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "hermes_cli", *arguments],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
+    )
+
+
+def wait_for(condition: Any) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def saved_texts(env: Env) -> list[str]:
+    """Return the texts of the saved conversation."""
+    exported = hermes("sessions", "export", "1", "--format", "openai", env=env)
+    messages: list[dict[str, str]] = exported.json["messages"]
+    return [message["content"] for message in messages if message["role"] != "system"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_answer_keeps_what_was_said(home: Env, fake: Fake) -> None:
+    """The turn and the text so far are saved, and the connection is closed."""
+    fake.fault = Fault(between_s=0.02)
+    with started("chat", "-m", fake.url, env=home) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"Tell me a story.\n")
+        process.stdin.flush()
+        assert process.stdout.read(4) == b"Once"
+        process.send_signal(signal.SIGINT)
+        code = process.wait(10)
+        rest, errors = process.communicate()
+    assert code == 130
+    assert b"Traceback" not in errors
+    wait_for(lambda: fake.closed_early)
+    question, answer = saved_texts(home)
+    assert question == "Tell me a story."
+    assert answer.startswith("Once")
+    assert (b"Once" + rest).decode().strip() in answer + "\n"
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_wait_keeps_the_message(home: Env, fake: Fake, kind: str) -> None:
+    """The message was saved before the answer was requested."""
+    answer_path = {"llama-server": "/completion", "vllm": "/v1/completions", "ollama": "/api/chat"}
+    path = answer_path.get(kind, "/v1/chat/completions")
+    fake.fault = Fault(before_s=60, path=path)
+    with started("chat", "-m", fake.url, env=home) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"Tell me a story.\n")
+        process.stdin.flush()
+        wait_for(lambda: path in fake.paths())
+        process.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        assert process.wait(10) == 130
+        assert time.monotonic() - begin < 2
+        assert b"Traceback" not in process.communicate()[1]
+    assert saved_texts(home) == ["Tell me a story."]
+
+
+HEAVY = "torch", "transformers", "xllamacpp", "tokenizers", "huggingface_hub"
+
+
+@pytest.mark.parametrize("command", [["ask", "Hi"], ["chat"]])
+def test_a_model_on_a_server_needs_no_heavy_library(home: Env, command: list[str]) -> None:
+    """Neither PyTorch nor llama.cpp is imported."""
+    code = (
+        "import sys\nfrom hermes_cli import app\n"
+        "from hermes_cli.screen.terminal import Terminal\nimport os\n"
+        "code = app.run(sys.argv[1:], Terminal.from_process(os.environ), os.environ)\n"
+        f"print(code, *(name for name in {HEAVY!r} if name in sys.modules))"
+    )
+    with FakeVLLM(FakeModel(answers=["Hello."])) as fake:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *command, "-m", fake.url],
+            input=b"Hi\n",
+            capture_output=True,
+            env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **home},
+            check=True,
+        )
+    assert done.stdout.split() == [b"Hello.", b"0"]
