@@ -12,22 +12,20 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, Engine, FinishReason
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
+from hermes_cli.engines.remote.engine import open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.errors import ContextOverflow, KeyRefused, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
-from tests.engines.remote.clients import CANCEL_S, FAKES, FAST, QUESTION
+from tests.engines.remote.clients import CANCEL_S, FAKES, FAST, QUESTION, Fake, opened
 from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.llama_server import FakeLlamaServer
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.model import CONTROL, STORY, FakeModel
-from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
 
-Fake = FakeOpenAI | FakeOllama
 LEVELS = {
     "llama-server": Level.TOKEN_IDS,
     "vllm": Level.TOKEN_IDS,
@@ -65,13 +63,6 @@ def fake(kind: str) -> Iterator[Fake]:
     """A fake of that kind."""
     with FAKES[kind]() as server:
         yield server
-
-
-def opened(fake: Fake, notices: list[str] | None = None, context_size: int | None = 1024) -> RemoteEngine:
-    """Return the engine of the only model of a fake."""
-    notify = (notices if notices is not None else []).append
-    address = ServerAddress(fake.url, fake.url)
-    return open_engine(address, {}, context_size=context_size, notify=notify, settings=FAST)
 
 
 def answer(

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.engines.remote.fakes.http_server import EVENTS, Reply, Request, sse
 from tests.engines.remote.fakes.model import Generation
-from tests.engines.remote.fakes.openai_server import FakeOpenAI
+from tests.engines.remote.fakes.openai_server import CHAT, FakeOpenAI
 
 BATCH = 64
 """The prompt tokens between two reports of progress."""
@@ -15,6 +15,7 @@ class FakeLlamaServer(FakeOpenAI):
     """llama-server with one model. It ignores unknown fields."""
 
     owner = "llamacpp"
+    fields = CHAT | {"chat_template_kwargs"}
 
     def reply(self, request: Request) -> Reply:
         routes = {
