@@ -133,13 +133,13 @@ class RemoteEngine:
             ids_answer = _IdsAnswer(Answer(self._format, messages, options), self._format)
             parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
             return self._chunks(ids_answer, parts, messages, cancel)
-        self._require_room(self.count_tokens(messages))
         self._reject_budget(options)
         is_continued = continues_answer(messages)
         if excludes_reasoning(messages):
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
             messages = messages[:-1]
+        self._require_room(self.count_tokens(messages))
         request = self._api.chat_request(self._model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, is_continued=is_continued)
