@@ -40,6 +40,7 @@ from hermes_cli.engines.remote.timer import TimeLimits
 from hermes_cli.errors import HermesError, Interrupted, UsageError
 from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import LayeredOptions
+from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.store import Store
 from hermes_cli.tree import Node, Tree
 from tests.engines.remote.clients import FAKES
@@ -235,6 +236,7 @@ class Play:
     def _restart(self, name: str, shown: "_Shown") -> None:
         """Close the conversation, and open it again as a new process does."""
         self.session.recorder.close()
+        _close_locks(self.file.with_name(LOCKS_FOLDER))
         before = len(self.result.wrong)
         self.session = self._new_session()
         if len(self.result.wrong) > before:
@@ -328,6 +330,14 @@ def _restart(fake: FakeServer, before_s: float, pause_s: float) -> None:
     fake.stop()
     time.sleep(pause_s)
     fake.start_again()
+
+
+def _close_locks(folder: Path) -> None:
+    """Close the lock files of this process, as its end would: an interrupt can hit their opening."""
+    for file in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            if file.readlink().parent == folder:
+                os.close(int(file.name))
 
 
 def _left_over() -> tuple[int, int]:
