@@ -25,6 +25,7 @@ from benchmarks.rows import (
     prefill_ahead,
     prefix_reuse,
     render_cost,
+    server_overhead,
     store_queries,
 )
 from benchmarks.weights import NEEDED
@@ -49,6 +50,7 @@ ROWS: Rows = {
     "ask-cold": ask.measure_cold,
     "peak-memory": ask.measure_memory,
     "peak-memory-transformers": ask.measure_memory_transformers,
+    "server-overhead": server_overhead.measure,
     "lore-prefill": prefill.measure_lore,
     "full-window-prefill": prefill.measure_window,
     "store-queries": store_queries.measure,

@@ -38,6 +38,8 @@ VERBS = {
 }
 """The subcommands ("verbs") and their help. Each one is a module in `cli/` that defines `app`."""
 
+AGAIN_S = 0.01
+
 HIDDEN_VERBS = ("ps",)
 """The subcommands that the help does not list."""
 
@@ -141,11 +143,28 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
     raise Interrupted(number)
 
 
-def main() -> NoReturn:
-    """Run the program: handle signals, restore the terminal afterwards, and exit."""
+def _interrupt_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Raise Interrupted again, soon, if a signal arrived in a destructor, whose exceptions Python ignores."""
+    error = ignored.exc_value
+    if not isinstance(error, Interrupted):
+        sys.__unraisablehook__(ignored)
+        return
+    number = error.exit_code - 128
+    signal.signal(signal.SIGALRM, lambda _alarm, frame: _interrupt(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, AGAIN_S)
+
+
+def handle_signals() -> None:
+    """Make Ctrl-C, SIGTERM and SIGHUP raise Interrupted, unless the parent process ignores them."""
+    sys.unraisablehook = _interrupt_again
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` sets SIG_IGN for SIGHUP
             signal.signal(number, _interrupt)
+
+
+def main() -> NoReturn:
+    """Run the program: handle signals, restore the terminal afterwards, and exit."""
+    handle_signals()
     terminal = Terminal.from_process(os.environ)
     try:
         with terminal.restored():

@@ -195,3 +195,23 @@ def test_long_lines_are_wrapped_between_words(home: Mapping[str, str], command: 
     assert max(map(len, in_pipe)) > 80
     assert max(len(line) for line in lines if " " in line.strip()) <= 80
     assert " ".join(lines).split() == " ".join(in_pipe).split()
+
+
+def test_a_signal_in_a_destructor_is_not_lost() -> None:
+    """Python ignores exceptions of destructors, and would print a traceback."""
+    code = """
+import signal, time
+from hermes_cli import app
+class Doomed:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0)
+app.handle_signals()
+try:
+    Doomed()
+    time.sleep(5)
+except BaseException as error:
+    print(type(error).__name__, error.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("Interrupted 143\n", "")

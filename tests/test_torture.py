@@ -18,9 +18,9 @@ WHOLE = "".join(f"{answer}\n" for answer in checks.ANSWERS)
 FAILURE = "saving stopped: the disk is full\n"
 
 
-@pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30")])
+@pytest.mark.parametrize(("name", "size"), [("kill", "8"), ("writers", "30"), ("remote", "60")])
 def test_a_small_torture_loses_nothing(name: str, size: str) -> None:
-    """A small run with killed or parallel processes ends without a loss."""
+    """A small run with killed or parallel processes, or with failing servers, ends without a loss."""
     done = subprocess.run(
         [sys.executable, "-m", f"torture.{name}", size], cwd=ROOT, capture_output=True, text=True, check=False
     )

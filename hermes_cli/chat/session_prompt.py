@@ -31,7 +31,12 @@ class SessionPrompt:
     def assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline | None = None) -> Prompt:
         """Return the prompt for the answer of a member. It may exceed the context window."""
         deadline = deadline or self._session.next_deadline()
-        return self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
+        prompt = self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
+        if prompt.tokens >= prompt.window and self._session.engine.estimates_tokens:
+            # The estimate has grown since the builder selected the turns: select them again.
+            del self._builders[speaker]
+            prompt = self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
+        return prompt
 
     def _builder(self, speaker: int, summary: Summary | None, deadline: Deadline) -> PromptBuilder:
         session, member = self._session, self._session.members[speaker]

@@ -1,5 +1,7 @@
 """The hints of the error for a prompt that does not fit in the context window. One character is one token."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from hermes_cli.chat.members import Member
@@ -8,7 +10,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import ContextOverflow
-from hermes_cli.messages import Opening
+from hermes_cli.messages import Message, Opening
 from hermes_cli.options import LayeredOptions
 
 WINDOW = 600
@@ -73,3 +75,27 @@ def test_what_can_be_shortened_is_named() -> None:
     """It is the files in the message, or the system prompt if that alone is too long."""
     assert hints("x" * 600, files=("a.txt", "b.txt"))[0] == "send less of a.txt and b.txt"
     assert hints("x", system="s" * 600)[0] == "shorten the system prompt or the persona"
+
+
+class EstimatingEngine(ScriptedEngine):
+    """An engine whose estimate of the tokens is `ratio` times the number of characters."""
+
+    ratio = 1
+
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        del limit
+        return self.ratio * sum(len(message.text) + 20 for message in messages)
+
+
+def test_turns_are_dropped_when_an_estimate_grows() -> None:
+    """The turns were counted with the smaller estimate, with which all of them fit."""
+    engine = EstimatingEngine(["A" * 100] * 5, 4096)
+    engine.estimates_tokens = True
+    settings = PromptSettings(overflow=Overflow.DROP)
+    session = Session(engine, [Member(prompt_settings=settings)], LayeredOptions())
+    for _ in range(4):
+        list(session.send("Q" * 100, Cancel()))
+    assert len(session.next_prompt().messages) == 9
+    engine.ratio = 8
+    list(session.send("Q" * 100, Cancel()))
+    assert len(session.next_prompt().messages) < 9

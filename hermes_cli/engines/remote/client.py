@@ -251,15 +251,19 @@ class ServerClient:
     ) -> Iterator[bytes]:
         """Yield the decompressed body. More than `limit` bytes are an error, or are left out with `cut`."""
         size = 0
-        for data in response.iter_bytes():
-            size += len(data)
-            if size > limit:
-                if cut:
-                    yield data[: limit - size]
-                    return
-                raise ServerError(f"{self.where} sent more than {limit // _MIB} MiB")
-            yield data
-            timer.reading()
+        try:
+            for data in response.iter_bytes():
+                size += len(data)
+                if size > limit:
+                    if cut:
+                        yield data[: limit - size]
+                        return
+                    raise ServerError(f"{self.where} sent more than {limit // _MIB} MiB")
+                yield data
+                timer.reading()
+        finally:
+            # The generators of httpx2 would close it while they are finalized, where an Interrupted is lost.
+            response.close()
 
     def _parse(self, data: bytes) -> Any:
         source = Source(f"the answer of {self.where}", ServerError, hint="check the address")

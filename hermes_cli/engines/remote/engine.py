@@ -62,7 +62,7 @@ class RemoteEngine:
         self._notify = notify
         self._estimate = TokenEstimate()
         self._counted = lru_cache(CACHED_COUNTS)(
-            vocabulary.count if vocabulary is not None else self._estimated
+            vocabulary.count if vocabulary is not None else self._estimate.count
         )
 
     @property
@@ -132,13 +132,13 @@ class RemoteEngine:
             ids_answer = _IdsAnswer(Answer(self._format, messages, options), self._format)
             parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
             return self._chunks(ids_answer, parts, messages, cancel)
-        self._require_room(self.count_tokens(messages))
         self._reject_budget(options)
         is_continued = continues_answer(messages)
         if excludes_reasoning(messages):
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
             messages = messages[:-1]
+        self._require_room(self.count_tokens(messages))
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, is_continued=is_continued)
@@ -243,9 +243,6 @@ class RemoteEngine:
             return self._format.count(messages, self.context_size if limit is None else limit)
         return self._counted(tuple(protected(messages)))
 
-    def _estimated(self, messages: Sequence[Message]) -> int:
-        return self._estimate.count(messages)
-
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt. Raises UsageError if the server makes the prompt."""
         if self._format is None or self._vocabulary is None:
@@ -262,6 +259,7 @@ class _IdsAnswer:
     def __init__(self, answer: Answer, prompt_format: PromptFormat) -> None:
         self.state = answer
         self.is_ended = False
+        self._goes_on = False  # after a token that ends the answer
         self._format = prompt_format
         self._count = 0
         self.ids: list[int] = []
@@ -275,15 +273,16 @@ class _IdsAnswer:
     @property
     def is_stopped(self) -> bool:
         """Whether a stop string, a loop or a control token has ended the answer before the server."""
-        return self.state.finish_reason is not None and not self.is_ended
+        return self._goes_on or (self.state.finish_reason is not None and not self.is_ended)
 
     def add(self, part: AnswerPart) -> Iterator[Chunk]:
-        """Yield the chunks of a part of the answer."""
+        """Yield the chunks of a part of the answer. The server's usage can follow the token that ends it."""
         if part.progress is not None:
             yield Chunk("", progress=part.progress)
             return
         ids = part.ids
-        if not self._format.end_ids.isdisjoint(ids):
+        self._goes_on = self.is_ended and bool(part.text or ids)
+        if ends := not self._format.end_ids.isdisjoint(ids):
             ids = ()
             self.state.finish_reason = self.state.finish_reason or FinishReason.STOP
         elif part.generated > self._count + len(ids) and part.text:
@@ -295,8 +294,8 @@ class _IdsAnswer:
             self.state.start_decode()
             if (chunk := self.state.feed(part.text, ids)).has_text:
                 yield chunk
+        self.is_ended = self.is_ended or ends or part.finish is not None
         if part.finish is not None:
-            self.is_ended = True
             self.state.finish_reason = self.state.finish_reason or part.finish
 
 

@@ -10,6 +10,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress, parse
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
+from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
 from hermes_cli.engines.remote.servers.api import AnswerPart, AnswerRequest, ServerApi
 from hermes_cli.engines.remote.servers.detection import apis
 from hermes_cli.engines.remote.timer import TimeLimits
@@ -29,6 +30,7 @@ IMPATIENT = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01
 CERTIFICATE = Path(__file__).parent / "fakes" / "localhost.pem"
 CANCEL_S = 0.5
 """How long a cancelled request may take to close its connection; 0.05 if the cores are not shared."""
+Fake = FakeOpenAI | FakeOllama
 FAKES: dict[str, type[FakeOpenAI] | type[FakeOllama]] = {
     "llama-server": FakeLlamaServer,
     "lmstudio": FakeLMStudio,
@@ -45,6 +47,13 @@ def address_of(url: str) -> ServerAddress:
     address = parse(url, {})
     assert address is not None
     return address
+
+
+def opened(fake: Fake, notices: list[str] | None = None, context_size: int | None = 1024) -> RemoteEngine:
+    """Return the engine of the only model of a fake."""
+    notify = (notices if notices is not None else []).append
+    address = ServerAddress(fake.url, fake.url)
+    return open_engine(address, {}, context_size=context_size, notify=notify, settings=FAST)
 
 
 def client_of(fake: FakeServer, settings: ClientSettings = FAST) -> ServerClient:

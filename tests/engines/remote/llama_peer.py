@@ -13,6 +13,8 @@ from pathlib import Path
 
 from hermes_cli.engines.llama_cpp.server import import_library
 
+BATCH = 64
+"""The tokens that the server evaluates at a time."""
 KEY = "sk-peer"
 KEY_VARIABLE = "PEER_KEY"
 
@@ -47,7 +49,7 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     params.api_keys = [KEY]
     params.n_gpu_layers = 0
-    params.n_batch = params.n_ubatch = 64
+    params.n_batch = params.n_ubatch = BATCH
     params.ctx_shift = False
     params.warmup = params.ui = False
     params.cache_ram_mib = 0

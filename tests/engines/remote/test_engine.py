@@ -12,22 +12,20 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, Engine, FinishReason
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
+from hermes_cli.engines.remote.engine import open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.errors import ContextOverflow, KeyRefused, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
-from tests.engines.remote.clients import CANCEL_S, FAKES, FAST, QUESTION
+from tests.engines.remote.clients import CANCEL_S, FAKES, FAST, QUESTION, Fake, opened
 from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.llama_server import FakeLlamaServer
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
-from tests.engines.remote.fakes.model import CONTROL, STORY, FakeModel
-from tests.engines.remote.fakes.ollama import FakeOllama
+from tests.engines.remote.fakes.model import CONTROL, STORY, FakeModel, Generation
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
 
-Fake = FakeOpenAI | FakeOllama
 LEVELS = {
     "llama-server": Level.TOKEN_IDS,
     "vllm": Level.TOKEN_IDS,
@@ -65,13 +63,6 @@ def fake(kind: str) -> Iterator[Fake]:
     """A fake of that kind."""
     with FAKES[kind]() as server:
         yield server
-
-
-def opened(fake: Fake, notices: list[str] | None = None, context_size: int | None = 1024) -> RemoteEngine:
-    """Return the engine of the only model of a fake."""
-    notify = (notices if notices is not None else []).append
-    address = ServerAddress(fake.url, fake.url)
-    return open_engine(address, {}, context_size=context_size, notify=notify, settings=FAST)
 
 
 def answer(
@@ -232,6 +223,39 @@ def test_the_ids_of_an_answer_do_not_contain_the_end_of_the_turn(kind: str, fake
     body = fake.requests[-1].body
     room = 1024 - done.usage.prompt_tokens
     assert body["n_predict" if kind == "llama-server" else "max_tokens"] == room
+
+
+@pytest.mark.parametrize("kind", ["llama-server", "vllm"])
+def test_the_usage_of_an_answer_that_the_model_ends_is_that_of_the_server(kind: str, fake: Fake) -> None:
+    """It follows the end token, which llama-server sends in an event of its own."""
+    del kind
+    engine = opened(fake)
+    fake.model.answers = ["Good evening."] * 2
+    _, first = answer(engine, options=GenerationOptions())
+    assert first.usage.completion_tokens == len("Good evening.") + 1
+    _, second = answer(engine, options=GenerationOptions())
+    assert second.usage.cached_tokens == first.usage.prompt_tokens - 1
+
+
+def test_a_server_that_goes_on_after_the_end_of_the_turn_is_stopped() -> None:
+    """A server can take another token for the only end; what follows is not shown."""
+
+    class Endless(FakeLlamaServer):
+        def events(self, generation: Generation, *, reports: bool) -> Iterator[bytes]:
+            *texts, final = super().events(generation, reports=reports)
+            for count in range(2_000):
+                yield from texts
+                if count:
+                    time.sleep(0.001)
+            yield final
+
+    with Endless() as fake:
+        engine = opened(fake)
+        fake.model.answers = ["Hi."]
+        start = time.monotonic()
+        text, done = answer(engine, options=GenerationOptions())
+        assert (text, done.finish_reason) == ("Hi.", FinishReason.STOP)
+        assert time.monotonic() - start < 1.5
 
 
 @pytest.mark.parametrize("kind", ["llama-server", "vllm"])

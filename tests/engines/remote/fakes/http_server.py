@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,7 +55,8 @@ class Fault:
 
     `before_s` delays the response, and `between_s` each piece of it. `status` answers with an error, and
     `reply` with anything. `cut_after` closes the connection after so many pieces, and `silent_after` sends
-    nothing more. `raw` is sent instead of HTTP; "" closes the connection.
+    nothing more. `raw` is sent instead of HTTP; "" closes the connection. `rewrite` changes the pieces of a
+    stream; it closes the connection by raising ConnectionAbortedError. `kind` replaces the content type.
     """
 
     before_s: float = 0.0
@@ -65,6 +66,8 @@ class Fault:
     cut_after: int | None = None
     silent_after: int | None = None
     raw: bytes | None = None
+    rewrite: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None
+    kind: str = ""
     times: int = 1_000_000
     path: str = ""
     """Only requests for this path are affected; "" for all."""
@@ -72,12 +75,13 @@ class Fault:
 
 def sse(value: Any) -> bytes:
     """Return a server-sent event with JSON data, or with text."""
-    return b"data: " + (value if isinstance(value, str) else json.dumps(value)).encode() + b"\n\n"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return b"data: " + text.encode() + b"\n\n"
 
 
 def line(value: Any) -> bytes:
     """Return a line of newline-delimited JSON."""
-    return json.dumps(value).encode() + b"\n"
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
 
 
 def gzip_bomb(size: int = 64 << 20) -> Reply:
@@ -99,18 +103,21 @@ class FakeServer:
         self.requests: list[Request] = []
         self.closed_early = 0
         self.tunnel = 0
+        self.port = 0
+        self._certificate = certificate
+        self._listen()
+
+    def _listen(self) -> None:
         self.stopping = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"fake": self}))
+        address = "127.0.0.1", self.port
+        self._server = ThreadingHTTPServer(address, type("Handler", (_Handler,), {"fake": self}))
         self._server.daemon_threads = True
-        if certificate is not None:
+        if self._certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
+            context.load_cert_chain(self._certificate)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_address[1])
+        self.port = int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
@@ -124,9 +131,19 @@ class FakeServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close the port, and the connections within 10 ms."""
         self.stopping.set()
         self._server.shutdown()
         self._server.server_close()
+        self._thread.join()
+
+    def start_again(self) -> None:
+        """Listen on the same port as before `stop`."""
+        self._listen()
+        self._thread.start()
 
     def reply(self, request: Request) -> Reply:
         """Return the response to a request."""
@@ -152,6 +169,7 @@ class FakeServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: FakeServer  # a subclass has it
+    stopping: threading.Event
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the standard library's name
         """Print nothing."""
@@ -175,14 +193,17 @@ class _Handler(BaseHTTPRequestHandler):
                     ends[end].sendall(data)
 
     def do_POST(self) -> None:
-        data = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        self._serve(json.loads(data) if data else None)
+        length = int(self.headers.get("Content-Length", "0"))
+        data = self.rfile.read(length)
+        if len(data) == length:  # otherwise, the client has closed the connection
+            self._serve(json.loads(data) if data else None)
 
     def _serve(self, body: Any) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, body)
         self.fake.requests.append(request)
         fault = self.fake.take_fault(self.path)
+        self.stopping = self.fake.stopping
         self.close_connection = True
         try:
             self._wait(fault.before_s)
@@ -192,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self._reply(request, fault), fault)
         except (BrokenPipeError, ConnectionResetError):
             self.fake.closed_early += 1
+        except ConnectionAbortedError:
+            pass
 
     def _reply(self, request: Request, fault: Fault) -> Reply:
         if fault.reply is not None:
@@ -204,13 +227,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply, fault: Fault) -> None:
         self.send_response(reply.status)
-        self.send_header("Content-Type", reply.kind)
+        self.send_header("Content-Type", fault.kind or reply.kind)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number, part in enumerate(reply.parts()):
-            if fault.cut_after == number:
+        parts = fault.rewrite(reply.parts()) if fault.rewrite is not None else reply.parts()
+        for number, part in enumerate(parts):
+            if fault.cut_after == number or self.stopping.is_set():
                 return
             if fault.silent_after == number:
                 self._wait(60)
@@ -221,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self, seconds: float) -> None:
         """Wait until the time is over, the server stops, or the client closes the connection."""
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.fake.stopping.is_set():
+        while time.monotonic() < end and not self.stopping.is_set():
             time.sleep(min(0.01, seconds))
             if seconds > 1 and self._is_closed():
                 raise ConnectionResetError

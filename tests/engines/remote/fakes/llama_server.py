@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.engines.remote.fakes.http_server import EVENTS, Reply, Request, sse
-from tests.engines.remote.fakes.model import Generation
-from tests.engines.remote.fakes.openai_server import FakeOpenAI
+from tests.engines.remote.fakes.model import CONTROL, Generation
+from tests.engines.remote.fakes.openai_server import CHAT, FakeOpenAI
 
 BATCH = 64
 """The prompt tokens between two reports of progress."""
@@ -15,6 +15,7 @@ class FakeLlamaServer(FakeOpenAI):
     """llama-server with one model. It ignores unknown fields."""
 
     owner = "llamacpp"
+    fields = CHAT | {"chat_template_kwargs"}
 
     def reply(self, request: Request) -> Reply:
         routes = {
@@ -94,6 +95,10 @@ class FakeLlamaServer(FakeOpenAI):
         for number, (text, ids) in enumerate(generation.pieces(), 1):
             counts = {"id_slot": -1, "tokens_predicted": number, "tokens_evaluated": total}
             yield sse({"index": 0, "content": text, "tokens": ids, "stop": False, **counts})
+        if generation.finish == "stop":  # as build b11549 does
+            counts = {"tokens_predicted": generation.completion_tokens, "tokens_evaluated": total}
+            end = {"index": 0, "content": "", "tokens": [CONTROL["<|im_end|>"]], "stop": False}
+            yield sse({**end, "id_slot": -1, **counts})
         yield sse(
             {
                 "index": 0,

@@ -10,6 +10,7 @@ from hermes_cli.engines.base import common_prefix
 
 CONTROL = {"<|im_start|>": 1, "<|im_end|>": 2}
 FIRST_CHARACTER = 10
+THINK = {"<think>": 3, "</think>": 4}
 STORY = "Once upon a time there was a story. "
 
 
@@ -17,7 +18,8 @@ STORY = "Once upon a time there was a story. "
 class FakeModel:
     """A model that gives the prepared answers in order, and after the last one an endless story.
 
-    `reasoning` precedes each answer.
+    `reasoning` precedes each answer, if the server separates it. `control` are the control tokens; a model
+    with those of THINK writes them in its answers.
     """
 
     name: str = "hermes"
@@ -25,21 +27,28 @@ class FakeModel:
     answers: list[str] = field(default_factory=list)
     reasoning: str = ""
     cache: list[int] = field(default_factory=list)
+    control: dict[str, int] = field(default_factory=lambda: CONTROL)
 
     def encode(self, text: str, *, control: bool = True) -> list[int]:
         """Return the ids of a text. With `control`, its control tokens are recognized."""
-        parts = re.split("(" + "|".join(map(re.escape, CONTROL)) + ")", text) if control else [text]
+        return self._encode(text, self.control if control else {})
+
+    def encode_answer(self, text: str) -> list[int]:
+        """Return the ids of an answer, in which only the marks of its reasoning are control tokens."""
+        return self._encode(text, {mark: i for mark, i in self.control.items() if mark in THINK})
+
+    @staticmethod
+    def _encode(text: str, control: dict[str, int]) -> list[int]:
+        parts = re.split("(" + "|".join(map(re.escape, control)) + ")", text) if control else [text]
         return [
             i
             for part in parts
-            for i in (
-                [CONTROL[part]] if control and part in CONTROL else [ord(c) + FIRST_CHARACTER for c in part]
-            )
+            for i in ([control[part]] if part in control else [ord(c) + FIRST_CHARACTER for c in part])
         ]
 
     def texts(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each token."""
-        control = {i: text for text, i in CONTROL.items()}
+        control = {i: text for text, i in self.control.items()}
         return [control.get(i) or chr(i - FIRST_CHARACTER) for i in ids]
 
     def render(self, messages: Sequence[dict[str, str]], *, continues: bool = False) -> str:
@@ -61,7 +70,7 @@ class FakeModel:
         else:
             text, finish = "".join(itertools.islice(itertools.cycle(STORY), limit)), "length"
         # As in a real one, the last generated token has not been evaluated yet.
-        self.cache = [*prompt, *self.encode(text, control=False)[:-1]]
+        self.cache = [*prompt, *self.encode_answer(text)[:-1]]
         return Generation(self, text, finish, len(prompt), min(cached, len(prompt) - 1))
 
 
@@ -77,12 +86,12 @@ class Generation:
 
     @property
     def completion_tokens(self) -> int:
-        return len(self.text) + (self.finish == "stop")
+        return len(self.model.encode_answer(self.text)) + (self.finish == "stop")
 
     def pieces(self) -> Iterator[tuple[str, list[int]]]:
         """Yield each token's text and id."""
-        for character in self.text:
-            yield character, self.model.encode(character)
+        for token in self.model.encode_answer(self.text):
+            yield self.model.texts([token])[0], [token]
 
     @property
     def usage(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class FakeOllama(FakeServer):
                 return self.overflow(len(prompt))
             prompt = prompt[-(self.model.context_size // 2) :]
         generation = self.model.generate(prompt, options["num_predict"])
-        return Reply(kind=NDJSON, pieces=self.lines(generation))
+        return Reply(kind=NDJSON, pieces=self.lines(generation, reasons=body.get("think", True)))
 
     def overflow(self, tokens: int) -> Reply:
         """Return the error of the server that Ollama runs, as JSON text in its own error."""
@@ -86,9 +86,9 @@ class FakeOllama(FakeServer):
         error = {"code": 400, "message": message, "type": "exceed_context_size_error"}
         return self.error(400, json.dumps({"error": {**error, "n_prompt_tokens": tokens, "n_ctx": limit}}))
 
-    def lines(self, generation: Generation) -> Iterator[bytes]:
+    def lines(self, generation: Generation, *, reasons: bool = True) -> Iterator[bytes]:
         """Yield the lines of an answer."""
-        for character in self.model.reasoning:
+        for character in self.model.reasoning if reasons else "":
             yield self.part({"content": "", "thinking": character})
         if self.calls_tool:
             call = {"function": {"name": "f", "arguments": {}}}

@@ -65,7 +65,12 @@ class FakeOpenAI(FakeServer):
         if len(prompt) >= self.model.context_size:
             return self.overflow(len(prompt))
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
-        return Reply(kind=EVENTS, pieces=self.chunks(self.model.generate(prompt, limit)))
+        generation = self.model.generate(prompt, limit)
+        return Reply(kind=EVENTS, pieces=self.chunks(generation, reasons=self.reasons(body)))
+
+    def reasons(self, body: dict[str, Any]) -> bool:
+        """Return whether the chat template lets the model reason."""
+        return bool(body.get("chat_template_kwargs", {}).get("enable_thinking", True))
 
     def prompt(self, body: dict[str, Any]) -> list[int]:
         """Return the prompt of a chat request."""
@@ -80,10 +85,10 @@ class FakeOpenAI(FakeServer):
             "context_length_exceeded",
         )
 
-    def chunks(self, generation: Generation) -> Iterator[bytes]:
+    def chunks(self, generation: Generation, *, reasons: bool = True) -> Iterator[bytes]:
         """Yield the events of a chat completion."""
         yield self.chunk({"role": "assistant", "content": ""})
-        for character in self.model.reasoning:
+        for character in self.model.reasoning if reasons else "":
             yield self.chunk({self.reasoning_field: character})
         if self.calls_tool:
             call = {

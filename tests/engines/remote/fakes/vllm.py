@@ -16,7 +16,7 @@ class FakeVLLM(FakeOpenAI):
 
     owner = "vllm"
     reasoning_field = "reasoning"
-    fields = CHAT | SAMPLING | {"continue_final_message", "add_generation_prompt"}
+    fields = CHAT | SAMPLING | {"continue_final_message", "add_generation_prompt", "chat_template_kwargs"}
 
     def reply(self, request: Request) -> Reply:
         if request.path == "/version":
