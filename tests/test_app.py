@@ -3,6 +3,7 @@
 import ast
 import importlib
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -185,7 +186,7 @@ def at_a_terminal(*arguments: str, env: Mapping[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("command", ["models plan openhermes-2", "doctor", "personas check wordy"])
 def test_long_lines_are_wrapped_between_words(home: Mapping[str, str], command: str) -> None:
-    """The words are those of the output in a pipe."""
+    """The words are those of the output in a pipe, except for the amount of free memory."""
     folder = Path(home["OPENHERMES_HOME"], "config", "personas")
     folder.mkdir(parents=True)
     (folder / "wordy.toml").write_text(f'system = "x"\nname = "{"Long " * 30}"\nworlds = ["{"a b " * 30}"]\n')
@@ -194,7 +195,8 @@ def test_long_lines_are_wrapped_between_words(home: Mapping[str, str], command: 
     in_pipe = hermes(*command.split(), env=env).stdout.decode().splitlines()
     assert max(map(len, in_pipe)) > 80
     assert max(len(line) for line in lines if " " in line.strip()) <= 80
-    assert " ".join(lines).split() == " ".join(in_pipe).split()
+    words, expected = (re.sub(r"[0-9]", "0", " ".join(printed)).split() for printed in (lines, in_pipe))
+    assert words == expected
 
 
 def test_a_signal_in_a_destructor_is_not_lost() -> None:
