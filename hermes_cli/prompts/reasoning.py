@@ -191,15 +191,13 @@ class ReasoningParser:
         before = None
         while before != (self._state, len(self._text)) and not self.has_ended:
             before = self._state, len(self._text)
-            step = {
-                _State.START: self._read_start,
-                _State.REASONING: self._read_reasoning,
-                _State.ANSWER: self._read_answer,
-            }
-            parts += step[self._state]()
+            if self._state is _State.START:
+                self._read_start()
+            else:
+                parts += self._read_reasoning() if self.is_reasoning else self._read_answer()
         return parts
 
-    def _read_start(self) -> list[Part]:
+    def _read_start(self) -> None:
         """Skip a mark, or begin the answer if the text is not the beginning of one."""
         space = len(self._text) - len(self._text.lstrip())
         text = self._text[space:]
@@ -209,11 +207,9 @@ class ReasoningParser:
             if text.startswith(mark):
                 self._take(space + len(mark))
                 self._state = state
-                return []
-        if any(mark.startswith(text) for mark in next_states):
-            return []
-        self._begin_answer()
-        return []
+                return
+        if not any(mark.startswith(text) for mark in next_states):
+            self._begin_answer()
 
     def _begin_answer(self) -> None:
         if self._follows_reasoning:

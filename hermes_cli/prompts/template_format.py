@@ -52,8 +52,8 @@ class TemplateFormat:
         ids = {text: token.id for text, token in control.items()}
         self.encoder = TextEncoder(encode, ids, end_ids)
         # A prompt that ends with the text of the user is continued, as in `ask --raw`, not answered.
-        is_continued = self._render([QUESTION], add_generation_prompt=True).endswith(QUESTION.text)
-        self.reasoning = Reasoning(ids, template.source, NO_MARKS if is_continued else None)
+        ends_with_text = self._render([QUESTION], add_generation_prompt=True).endswith(QUESTION.text)
+        self.reasoning = Reasoning(ids, template.source, NO_MARKS if ends_with_text else None)
         self.end_ids = frozenset({*end_ids, *ids.values()}) - frozenset(self.reasoning.token_texts)
         closing = mark_segments(self.reasoning, self.encoder, self.reasoning.closing)
         self.closing_ids = tuple(_flat(closing))

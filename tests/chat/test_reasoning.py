@@ -1,4 +1,4 @@
-"""Tests of sessions with a model that reasons: what is kept, what is sent, and what is not."""
+"""Tests of sessions with a model that reasons: the reasoning is stored, and left out of later prompts."""
 
 import json
 import re

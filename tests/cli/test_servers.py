@@ -27,7 +27,7 @@ Fake = FakeOpenAI | FakeOllama
 CONTINUABLE = {"llama-server", "ollama", "vllm"}
 KEY = "sk-secret-0123456789"
 NOWHERE = "http://127.0.0.1:9/v1"
-"""An address where nothing listens: the discard port."""
+"""The address of a closed port, the discard port."""
 
 
 @pytest.fixture(params=[*FAKES])

@@ -13,13 +13,11 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, Engine, FinishReason
-from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
-from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 from tests.engines.plans import plan_for
-from tests.engines.test_chat_templates import write_family_gguf
+from tests.engines.test_chat_templates import open_gguf, write_family_gguf
 from tests.gguf_models import chain_matrices
 from tests.prompts.chat_templates import FAMILIES, family_tokenizer_json
 
@@ -46,11 +44,6 @@ def successors_of(vocabulary: Sequence[str], last: int, answer: Sequence[str]) -
     ids = [last, *(vocabulary.index(piece) for piece in answer)]
     newline = {vocabulary.index("<0x0A>"): vocabulary.index("▁Five")}
     return newline | dict(itertools.pairwise(ids))
-
-
-def open_gguf(path: Path) -> LlamaCppEngine:
-    """Load a GGUF on llama.cpp."""
-    return LlamaCppEngine(read_header(path), LlamaSettings(str(path), 512, 1), name="tiny")
 
 
 def gguf_engine(tmp_path: Path, name: str, answer: Sequence[str]) -> Engine:

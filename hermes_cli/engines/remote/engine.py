@@ -24,7 +24,12 @@ from hermes_cli.errors import ContextOverflow, ServerError, ServerUnavailable, U
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
-from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer, excludes_reasoning
+from hermes_cli.prompts.prompt_format import (
+    PromptFormat,
+    continues_answer,
+    excludes_reasoning,
+    is_continued,
+)
 
 DEFAULT_CONTEXT: Final = 8192
 """The context window for a server that reports none, and that for which Ollama loads a model."""
@@ -133,15 +138,15 @@ class RemoteEngine:
             parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
             return self._chunks(ids_answer, parts, messages, cancel)
         self._reject_budget(options)
-        is_continued = continues_answer(messages)
+        goes_on = continues_answer(messages)
         if excludes_reasoning(messages):
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
-            messages = messages[:-1]
+        messages = _without_empty_answer(messages)
         self._require_room(self.count_tokens(messages))
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
-        answer = TextAnswer(options, is_continued=is_continued)
+        answer = TextAnswer(options, is_continued=goes_on)
         return self._chunks(_PlainAnswer(answer), parts, messages, cancel)
 
     def _parts_within_budget(
@@ -241,7 +246,7 @@ class RemoteEngine:
         """Return the number of tokens in the prompt for `messages`; at level 3, an estimate."""
         if self._format is not None:
             return self._format.count(messages, self.context_size if limit is None else limit)
-        return self._counted(tuple(protected(messages)))
+        return self._counted(tuple(protected(_without_empty_answer(messages))))
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt. Raises UsageError if the server makes the prompt."""
@@ -251,6 +256,16 @@ class RemoteEngine:
 
     def close(self) -> None:
         """Do nothing: each request has a connection of its own, and the model stays on the server."""
+
+
+def _without_empty_answer(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages that a server renders: without a last answer that has no text.
+
+    It stays after another answer, which the server would continue otherwise.
+    """
+    roles = [message.role for message in messages[-2:]]
+    is_new_answer = is_continued(messages) and not continues_answer(messages)
+    return messages[:-1] if is_new_answer and roles == [Role.USER, Role.ASSISTANT] else messages
 
 
 class _IdsAnswer:
@@ -370,8 +385,7 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
     Raises UsageError if there are several, and ServerUnavailable if there is none.
     """
     models = api.models(client, cancel)
-    # Ollama loads models for some minutes only, so that the same command would choose different ones.
-    loaded = [model for model in models if model.is_loaded and api.kind != "ollama"]
+    loaded = [model for model in models if model.is_loaded and api.keeps_models]
     for choice in (models, loaded):
         if len(choice) == 1:
             return choice[0].name

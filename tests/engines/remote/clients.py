@@ -19,6 +19,7 @@ from hermes_cli.options import GenerationOptions
 from tests.engines.remote.fakes.http_server import FakeServer
 from tests.engines.remote.fakes.llama_server import FakeLlamaServer
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
+from tests.engines.remote.fakes.model import FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
@@ -40,6 +41,14 @@ FAKES: dict[str, type[FakeOpenAI] | type[FakeOllama]] = {
 }
 QUESTION = (Message(Role.SYSTEM, "You are brief."), Message(Role.USER, "Tell me a story."))
 SHORT = GenerationOptions(max_tokens=12)
+
+
+class OtherModel(FakeModel):
+    """A model whose chat template is not ChatML, so that the server renders the messages."""
+
+    def render(self, messages: Sequence[dict[str, str]], *, continues: bool = False) -> str:
+        text = "".join(f"[{message['role']}] {message['content']}\n" for message in messages)
+        return text.removesuffix("\n") if continues else text + "[assistant] "
 
 
 def address_of(url: str) -> ServerAddress:

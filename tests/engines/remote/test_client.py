@@ -222,9 +222,14 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
 
 def test_a_slow_stream_is_not_given_up() -> None:
     """Each pause is shorter than the limit; the reader may take its time, too."""
-    with Echo(fault=Fault(between_s=0.2)) as fake:
-        for _ in stream(fake, IMPATIENT):
+    with Echo() as fake:
+        expected = list(stream(fake, IMPATIENT))
+        fake.fault = Fault(between_s=0.2)
+        received = []
+        for event in stream(fake, IMPATIENT):
+            received.append(event)
             time.sleep(0.4)
+    assert received == expected != []
 
 
 @pytest.mark.parametrize("fault", [Fault(before_s=30), Fault(silent_after=0), Fault(silent_after=2)])

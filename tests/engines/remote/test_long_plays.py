@@ -1,4 +1,4 @@
-"""Long conversations with a character over the fake of each server: what is sent, and what is kept."""
+"""Long conversations with a character over the fake of each server: the requests, and the stored turns."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Tests of models that reason, on the fakes of all servers: the engine, the session, the store and --json."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
 from tests.database import OpenStore
-from tests.engines.remote.clients import FAKES, Fake, opened
+from tests.engines.remote.clients import FAKES, Fake, OtherModel, opened
 from tests.engines.remote.fakes.model import CONTROL, THINK, FakeModel
 from tests.run_hermes import hermes
 
@@ -33,14 +33,6 @@ FIELDS = {
 """The field of each server's stream. Sources: the documentation of each; that of OpenAI is DeepSeek's."""
 WITH_SWITCH = ["llama-server", "ollama", "vllm"]
 QUESTION = (Message(Role.USER, "2 + 3?"),)
-
-
-class OtherModel(FakeModel):
-    """A model whose chat template is not ChatML, so that the server renders the messages."""
-
-    def render(self, messages: Sequence[dict[str, str]], *, continues: bool = False) -> str:
-        text = "".join(f"[{message['role']}] {message['content']}\n" for message in messages)
-        return text.removesuffix("\n") if continues else text + "[assistant] "
 
 
 @pytest.fixture(params=FAKES)

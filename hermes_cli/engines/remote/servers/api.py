@@ -138,13 +138,15 @@ class ServerApi(Protocol):
 
     `kind` is one of `server_settings.KINDS`, and `name` how it is written. `tokens` is None at level 3.
     `cannot_continue` is the reason why an assistant's message cannot be continued, or "". If it
-    `can_exclude_reasoning`, a model answers without reasoning if the budget for it is 0.
+    `can_exclude_reasoning`, a model answers without reasoning if the budget for it is 0. A server that
+    `keeps_models` does not unload one after some minutes.
     """
 
     kind: str
     name: str
     cannot_continue: str
     can_exclude_reasoning: bool
+    keeps_models: bool
     tokens: TokenApi | None
 
     def recognizes(self, client: ServerClient, cancel: Cancel) -> bool:

@@ -55,6 +55,7 @@ class LlamaServer:
     name = "llama-server"
     cannot_continue = ""
     can_exclude_reasoning = True
+    keeps_models = True
 
     def __init__(self, base_url: str, root_url: str) -> None:
         self._base_url = base_url

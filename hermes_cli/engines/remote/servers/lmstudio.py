@@ -40,6 +40,7 @@ class LMStudio:
     name = "LM Studio"
     cannot_continue = "its API does not document how"
     can_exclude_reasoning = False
+    keeps_models = True
     tokens: TokenApi | None = None
 
     def __init__(self, base_url: str, root_url: str) -> None:

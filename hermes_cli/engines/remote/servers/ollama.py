@@ -48,6 +48,7 @@ class Ollama:
     name = "Ollama"
     cannot_continue = ""
     can_exclude_reasoning = True
+    keeps_models = False
     tokens: TokenApi | None = None
 
     def __init__(self, root_url: str) -> None:

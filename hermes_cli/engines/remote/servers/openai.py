@@ -32,6 +32,7 @@ class OpenAI:
     name = "the OpenAI API"
     cannot_continue = "it starts a new one after each message"
     can_exclude_reasoning = False
+    keeps_models = True
     tokens: TokenApi | None = None
 
     def __init__(self, base_url: str) -> None:

@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,7 +90,7 @@ def gzip_bomb(size: int = 64 << 20) -> Reply:
     return Reply(gzip.compress(b" " * size), headers={"Content-Encoding": "gzip"})
 
 
-class FakeServer:
+class FakeServer(ABC):
     """A server on a random loopback port. Subclasses implement `reply`.
 
     `requests` are those received, `closed_early` counts the connections that the client closed during a
@@ -145,9 +146,9 @@ class FakeServer:
         self._listen()
         self._thread.start()
 
+    @abstractmethod
     def reply(self, request: Request) -> Reply:
         """Return the response to a request."""
-        raise NotImplementedError
 
     def error(self, status: int, message: str) -> Reply:
         """Return an error as this server writes it."""
