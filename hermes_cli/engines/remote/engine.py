@@ -15,6 +15,7 @@ from hermes_cli.engines.remote.key import read_key
 from hermes_cli.engines.remote.protected_messages import protected
 from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi
 from hermes_cli.engines.remote.servers.detection import detect
+from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
 from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
@@ -24,12 +25,7 @@ from hermes_cli.errors import ContextOverflow, ServerError, ServerUnavailable, U
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
-from hermes_cli.prompts.prompt_format import (
-    PromptFormat,
-    continues_answer,
-    excludes_reasoning,
-    is_continued,
-)
+from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer, excludes_reasoning
 
 DEFAULT_CONTEXT: Final = 8192
 """The context window for a server that reports none, and that for which Ollama loads a model."""
@@ -134,23 +130,23 @@ class RemoteEngine:
         if self._format is not None and self._api.tokens is not None:
             prompt = self._format.ids(messages)
             self._require_room(len(prompt))
-            ids_answer = _IdsAnswer(Answer(self._format, messages, options), self._format)
+            ids_answer = IdsAnswer(Answer(self._format, messages, options), self._format)
             parts = self._parts_within_budget(ids_answer, prompt, options, cancel)
             return self._chunks(ids_answer, parts, messages, cancel)
         self._reject_budget(options)
-        goes_on = continues_answer(messages)
         if excludes_reasoning(messages):
             budget = 0 if self._api.can_exclude_reasoning else None  # None for a summary on other servers
             options = replace(options, thinking_budget=budget)
-        messages = _without_empty_answer(messages)
+        name = messages[-1].sent_text if messages and messages[-1].is_named else ""
+        messages = self._rendered(messages)
         self._require_room(self.count_tokens(messages))
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
-        answer = TextAnswer(options, is_continued=goes_on)
-        return self._chunks(_PlainAnswer(answer), parts, messages, cancel)
+        answer = TextAnswer(options, name, is_continued=continues_answer(messages))
+        return self._chunks(PlainAnswer(answer), parts, messages, cancel)
 
     def _parts_within_budget(
-        self, answer: "_IdsAnswer", prompt: list[int], options: GenerationOptions, cancel: Cancel
+        self, answer: IdsAnswer, prompt: list[int], options: GenerationOptions, cancel: Cancel
     ) -> Iterator[AnswerPart]:
         """Yield the parts of an answer. If its reasoning exceeds the budget, the model begins to answer."""
         assert self._format is not None  # noqa: S101 - see `stream`
@@ -181,7 +177,7 @@ class RemoteEngine:
 
     def _chunks(
         self,
-        answer: "_IdsAnswer | _PlainAnswer",
+        answer: IdsAnswer | PlainAnswer,
         parts: Iterator[AnswerPart],
         messages: Sequence[Message],
         cancel: Cancel,
@@ -246,7 +242,19 @@ class RemoteEngine:
         """Return the number of tokens in the prompt for `messages`; at level 3, an estimate."""
         if self._format is not None:
             return self._format.count(messages, self.context_size if limit is None else limit)
-        return self._counted(tuple(protected(_without_empty_answer(messages))))
+        return self._counted(tuple(protected(self._rendered(messages))))
+
+    def _rendered(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Return the messages that the server renders, without a last answer that has no text.
+
+        Servers that can continue an answer get it if it has a name, or if they would continue the one before.
+        """
+        is_empty = len(messages) > 1 and not messages[-1].text.strip()
+        if not is_empty or messages[-1].role is not Role.ASSISTANT:
+            return messages
+        follows_answer = messages[-2].role is Role.ASSISTANT
+        is_needed = messages[-1].is_named or follows_answer
+        return messages if is_needed and not self._api.cannot_continue else messages[:-1]
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Return the tokens of the prompt. Raises UsageError if the server makes the prompt."""
@@ -256,85 +264,6 @@ class RemoteEngine:
 
     def close(self) -> None:
         """Do nothing: each request has a connection of its own, and the model stays on the server."""
-
-
-def _without_empty_answer(messages: Sequence[Message]) -> Sequence[Message]:
-    """Return the messages that a server renders: without a last answer that has no text.
-
-    It stays after another answer, which the server would continue otherwise.
-    """
-    roles = [message.role for message in messages[-2:]]
-    is_new_answer = is_continued(messages) and not continues_answer(messages)
-    return messages[:-1] if is_new_answer and roles == [Role.USER, Role.ASSISTANT] else messages
-
-
-class _IdsAnswer:
-    """An answer with token ids. `is_ended` is whether the server has ended it; its usage may follow."""
-
-    def __init__(self, answer: Answer, prompt_format: PromptFormat) -> None:
-        self.state = answer
-        self.is_ended = False
-        self._goes_on = False  # after a token that ends the answer
-        self._format = prompt_format
-        self._count = 0
-        self.ids: list[int] = []
-        """The ids that follow the prompt: those of the answer, and those that ended its reasoning."""
-
-    def close_reasoning(self) -> None:
-        """End the reasoning; the next request continues behind it."""
-        self.ids += self.state.close_reasoning()
-        self._count = 0
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a stop string, a loop or a control token has ended the answer before the server."""
-        return self._goes_on or (self.state.finish_reason is not None and not self.is_ended)
-
-    def add(self, part: AnswerPart) -> Iterator[Chunk]:
-        """Yield the chunks of a part of the answer. The server's usage can follow the token that ends it."""
-        if part.progress is not None:
-            yield Chunk("", progress=part.progress)
-            return
-        ids = part.ids
-        self._goes_on = self.is_ended and bool(part.text or ids)
-        if ends := not self._format.end_ids.isdisjoint(ids):
-            ids = ()
-            self.state.finish_reason = self.state.finish_reason or FinishReason.STOP
-        elif part.generated > self._count + len(ids) and part.text:
-            # The server reports only the last id of a character of several tokens.
-            ids = tuple(self._format.encoder.encode_after_newline(part.text))
-        self._count = max(part.generated, self._count + len(part.ids))
-        self.ids += ids
-        if (part.text or ids) and not self.is_ended:
-            self.state.start_decode()
-            if (chunk := self.state.feed(part.text, ids)).has_text:
-                yield chunk
-        self.is_ended = self.is_ended or ends or part.finish is not None
-        if part.finish is not None:
-            self.state.finish_reason = self.state.finish_reason or part.finish
-
-
-class _PlainAnswer:
-    """An answer of text without token ids; see _IdsAnswer."""
-
-    def __init__(self, answer: TextAnswer) -> None:
-        self.state = answer
-        self.is_ended = False
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether a stop string, a loop or a control token has ended the answer before the server."""
-        return self.state.finish_reason is not None and not self.is_ended
-
-    def add(self, part: AnswerPart) -> Iterator[Chunk]:
-        """Yield the chunks of a part of the answer."""
-        if part.text or part.reasoning:
-            self.state.start_decode()
-        if (chunk := self.state.feed(part.text, part.reasoning)).has_text:
-            yield chunk
-        if part.finish is not None:
-            self.is_ended = True
-            self.state.finish_reason = self.state.finish_reason or part.finish
 
 
 def open_engine(

@@ -7,19 +7,21 @@ from dataclasses import replace
 from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, Usage
 from hermes_cli.engines.stream_filters import LoopGuard, StopScanner
 from hermes_cli.options import GenerationOptions
-from hermes_cli.prompts.reasoning import Part, Reasoning, ReasoningParser
+from hermes_cli.prompts.reasoning import THINK, Part, Reasoning, ReasoningParser
 
 
 class TextAnswer:
     """Like `stream_filters.Answer`, but for text only. Each piece of a stream counts as a token.
 
     Reasoning that the server does not separate from the text is recognized by its marks, unless the answer
-    `is_continued`. `finish_reason` is None until a stop string, a loop or the server ends the answer.
+    `is_continued`. If the answer begins with `name`, this is left out. `finish_reason` is None until a stop
+    string, a loop or the server ends the answer.
     """
 
-    def __init__(self, options: GenerationOptions, *, is_continued: bool = False) -> None:
+    def __init__(self, options: GenerationOptions, name: str = "", *, is_continued: bool = False) -> None:
         self.finish_reason: FinishReason | None = None
-        self._parser = ReasoningParser(Reasoning({}), is_continued=is_continued)
+        marks = replace(THINK, headers=(name,) if name else ())
+        self._parser = ReasoningParser(Reasoning({}, marks=marks), is_continued=is_continued)
         self._reasoning_pieces = 0
         self._scanner = StopScanner(options.stop)
         self._guard = LoopGuard(options.loop_guard)

@@ -387,3 +387,22 @@ def test_an_answer_without_text_is_not_sent_to_be_continued(kind: str) -> None:
         engine.count_tokens([*QUESTION, Message(Role.ASSISTANT, "Once."), new_answer])
         (counted,) = (r.body["messages"] for r in fake.requests[before:] if "messages" in r.body)
         assert [message["content"] for message in counted[-2:]] == ["Once.", ""]
+
+
+@pytest.mark.parametrize("kind", ["lmstudio", "openai"])
+def test_the_name_of_a_speaker_is_not_sent_to_servers_that_cannot_continue(kind: str) -> None:
+    """A group chat works there. If the model writes the name itself, it is left out."""
+    beginning = Message(Role.ASSISTANT, "", speaker="Bob", is_named=True)
+    for written in ("Bob: Hi.", "Hi.", "Bo", "<think>Hm.</think>Bob: Hi."):
+        with FAKES[kind](FakeModel(answers=[written])) as fake:
+            text, _ = answer(opened(fake), (*QUESTION, beginning), GenerationOptions())
+            assert fake.requests[-1].body["messages"][-1]["role"] == "user"
+        assert text.strip() == ("Bo" if written == "Bo" else "Hi.")
+
+
+def test_the_name_of_a_speaker_is_continued_where_this_is_possible() -> None:
+    """The answer begins with it on the server."""
+    beginning = Message(Role.ASSISTANT, "", speaker="Bob", is_named=True)
+    with FAKES["ollama"]() as fake:
+        answer(opened(fake), (*QUESTION, beginning))
+        assert fake.requests[-1].body["messages"][-1] == {"role": "assistant", "content": "Bob:"}
