@@ -16,7 +16,8 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models import hardware
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.options import GenerationOptions, LayeredOptions
 
 Show = Callable[[str], object]

@@ -17,7 +17,8 @@ from benchmarks.peers.torch_model import generate
 from hermes_cli.engines.transformers.cuda_graphs import Capture, cuda_capture
 from hermes_cli.engines.transformers.decode import Decoder, TokenGenerator
 from hermes_cli.engines.transformers.sampling import History, Sampler
-from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.plan.planner import Plan
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.prompts.chatml import IM_END, IM_START
 
 SEVEN_B: dict[str, Any] = {

@@ -90,7 +90,7 @@ def read(model: str, threads: int) -> dict[str, dict[str, float]]:
     from hermes_cli.engines.tokenizer_json import read_vocabulary
     from hermes_cli.engines.transformers.decode import Decoder
     from hermes_cli.engines.transformers.loading import load_model
-    from hermes_cli.models.plan import PlanRequest
+    from hermes_cli.models.plan.request import PlanRequest
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     ids = read_vocabulary(Path(model)).format.encoder.encode_text(text)[:TEXT_TOKENS]

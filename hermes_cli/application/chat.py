@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from hermes_cli import __version__
 from hermes_cli.application.flags import SHOW, Flags
-from hermes_cli.application.load import open_engine, use_smaller, wants_smaller
-from hermes_cli.application.model import ModelChoice, choose_model, with_request
+from hermes_cli.application.load import open_engine, wants_smaller
+from hermes_cli.application.model import choose_model, with_request
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.persona_picture import show_picture
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import earlier_personas, open_members, start_session
@@ -17,10 +18,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Engine
 from hermes_cli.errors import UsageError
-from hermes_cli.models import local
-from hermes_cli.models.download import size_text
-from hermes_cli.models.offer import SUGGESTED_MODEL
-from hermes_cli.models.plan.request import PlanRequest, context_limits
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
 from hermes_cli.personas.persona import Persona
@@ -94,10 +92,11 @@ def _print_header(terminal: Terminal, choice: ModelChoice) -> None:
 
 def _reason_line(choice: ModelChoice) -> str:
     """Return the line under the banner: the reason for this model, or a note that it is the starter."""
-    model = choice.selection.model
-    if model is not None and model.source is local.ModelSource.STARTER:
+    if choice.is_starter:
+        from hermes_cli.models.offer import SUGGESTED_MODEL
+
         return f"The starter is only for testing. For real use: hermes models pull {SUGGESTED_MODEL}"
-    reason = choice.selection.reason
+    reason = choice.selected.reason
     if choice.plan and choice.plan.passed_over:
         reason = f"{reason}; {choice.plan.passed_over}"
     return sanitize_line(f"{reason[:1].upper()}{reason[1:]}.", LONG_LINE)
@@ -179,6 +178,9 @@ class ReplHost:
 
     def model_names(self) -> Mapping[str, str]:
         """Return the precision and size of each installed model, or what is wrong with it, by name."""
+        from hermes_cli.models import local
+        from hermes_cli.models.download import size_text
+
         return {
             model.name: model.broken or f"{model.precision} {size_text(model.size)}"
             for model in local.installed(self.runtime.paths.models)
@@ -204,6 +206,8 @@ class ReplHost:
         smaller = self.choice.plan.smaller if self.choice.plan else None
         if smaller is None or smaller.model or not wants_smaller(self.runtime, smaller):
             return
+        from hermes_cli.application.local_engine import use_smaller
+
         use_smaller(self.choice, smaller)
         session.engine = self._open(self.choice)
         session.recorder.precision = self.choice.precision
@@ -221,7 +225,7 @@ class ReplHost:
 
         The plan is made after the model is closed, because the memory that it uses is then free.
         """
-        flags, model = replace(self.flags, context=str(size)), self.choice.selection.model
+        flags, model = replace(self.flags, context=str(size)), self.choice.selected.model
         if self.choice.server is not None:
             self._switch(session, lambda: with_request(self.choice, PlanRequest(size)))
             self.flags = flags
@@ -230,6 +234,8 @@ class ReplHost:
             raise UsageError(
                 "the scripted engine has a fixed context window", "set context_size in the script"
             )
+        from hermes_cli.models.plan.context import context_limits
+
         request = flags.plan_request(self.runtime.settings)
         context_limits(model.facts, request.context_size)
         self._switch(session, lambda: with_request(self.choice, request))

@@ -92,15 +92,14 @@ def conversations(paths: "Paths") -> Mapping[str, str]:
 
 def precisions(_paths: "Paths") -> Mapping[str, str]:
     """Return the values of --precision."""
-    from hermes_cli.models.plan.precision import PRECISIONS
+    from hermes_cli.models.plan.request import PRECISIONS
 
     return _without_description(PRECISIONS)
 
 
 def devices(_paths: "Paths") -> Mapping[str, str]:
     """Return the values of --device without those that have a number."""
-    from hermes_cli.models.plan.devices import CPU, GPU_KINDS
-    from hermes_cli.models.plan.request import AUTO
+    from hermes_cli.models.plan.request import AUTO, CPU, GPU_KINDS
 
     return _without_description((AUTO, CPU, *GPU_KINDS))
 

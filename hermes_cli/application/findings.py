@@ -6,7 +6,8 @@ from typing import Final
 
 from hermes_cli import system_packages
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice, known_choice
+from hermes_cli.application.model import known_choice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import find_server
 from hermes_cli.config import HOME_VARIABLE, write_problem
@@ -20,7 +21,7 @@ from hermes_cli.models.gpu_advice import Advice
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import InstalledModel
 from hermes_cli.models.offer import SUGGESTED_MODEL
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.store import database
 
 CODES: Final = (
@@ -164,8 +165,8 @@ def _persona(runtime: Runtime) -> Iterator[Finding]:
 
 def _model(choice: ModelChoice | None, error: HermesError | None) -> Iterator[Finding]:
     """Yield the finding about the default model, if it cannot be loaded or there is none."""
-    if choice is not None and choice.plan is not None and choice.selection.model is not None:
-        error = requirements.unmet(choice.plan, choice.selection.model.facts)
+    if choice is not None and choice.plan is not None and choice.selected.model is not None:
+        error = requirements.unmet(choice.plan, choice.selected.model.facts)
     if error is not None:
         yield Finding("model", error.message, error.hint)
     elif choice is None:
@@ -196,9 +197,9 @@ def _hardware(machine: Hardware, choice: ModelChoice | None, request: PlanReques
 
 def _advice_for_gpu(machine: Hardware, choice: ModelChoice | None, request: PlanRequest) -> Advice | None:
     """Return the advice about a GPU for the default model; without one, for llama.cpp."""
-    if choice is None or choice.plan is None or choice.selection.model is None:
+    if choice is None or choice.plan is None or choice.selected.model is None:
         return gpu_advice.cpu_only_build(machine.gpus[0])
-    return gpu_advice.advise(machine, choice.plan, choice.selection.model.facts, request)
+    return gpu_advice.advise(machine, choice.plan, choice.selected.model.facts, request)
 
 
 def _from_advice(code: str, advice: Advice, *, is_problem: bool = False) -> Finding:

@@ -16,7 +16,7 @@ from hermes_cli.options import FIELDS, LayeredOptions, OptionError
 if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.chat.prompt_settings import Overflow
     from hermes_cli.config import Settings
-    from hermes_cli.models.plan import PlanRequest
+    from hermes_cli.models.plan.request import PlanRequest
     from hermes_cli.personas.persona import Persona
     from hermes_cli.prompts.format_choice import TemplateRequest
 
@@ -118,8 +118,7 @@ class Flags:
 
         Raises UsageError for an invalid flag, and ConfigError for an invalid setting or template file.
         """
-        from hermes_cli.models.plan import PlanRequest, devices, precision
-        from hermes_cli.models.plan.request import check_kv, parse_gpu_layers
+        from hermes_cli.models.plan import request
 
         def checked(name: str, check: Callable[[str | None], str]) -> str:
             flag, setting = getattr(self, name), getattr(settings, name)
@@ -132,13 +131,13 @@ class Flags:
                 raise ConfigError(f"{settings.source(name)}: {message}") from None
 
         size, source = self.context_size(settings, persona)
-        return PlanRequest(
+        return request.PlanRequest(
             size,
             context_source=source,
-            precision=checked("precision", precision.normalize),
-            device=checked("device", devices.normalize),
-            gpu_layers=parse_gpu_layers(self.gpu_layers),
-            kv=check_kv(self.kv),
+            precision=checked("precision", request.normalize_precision),
+            device=checked("device", request.normalize_device),
+            gpu_layers=request.parse_gpu_layers(self.gpu_layers),
+            kv=request.check_kv(self.kv),
             chat_template=self._template_request(settings),
             insecure=self.insecure,
         )

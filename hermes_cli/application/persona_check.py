@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice, choose_model, known_choice
+from hermes_cli.application.model import choose_model, known_choice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.tokenizer import MAX_TOKENS, PromptTokenizer, open_tokenizer
 from hermes_cli.chat.lore import LoreMatcher
@@ -18,7 +19,7 @@ from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.errors import HermesError, PersonaError, ResourcesExhausted
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Message, Opening, Role
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.personas import check, loader
 from hermes_cli.personas.check import Scale
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry

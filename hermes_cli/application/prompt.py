@@ -26,7 +26,7 @@ from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, UsageError
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.options import MAX_CONTEXT
 from hermes_cli.personas.template import takes_input, user_turn
 from hermes_cli.prompts.format_choice import RAW

@@ -7,7 +7,7 @@ from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import with_model
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import HermesError
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 

@@ -10,7 +10,6 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote import address as addresses
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
-from hermes_cli.models.reference import NEEDS_LOCAL
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 
@@ -116,4 +115,6 @@ def _names_server(runtime: Runtime, name: str) -> bool:
 
 
 def _not_local(name: str) -> ModelUnavailable:
+    from hermes_cli.models.reference import NEEDS_LOCAL
+
     return ModelUnavailable(f"{name} is a model on a server, and this needs one on this machine", NEEDS_LOCAL)

@@ -11,7 +11,8 @@ from hermes_cli.application.conversations import find_conversation, open_store
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.follow_conversation import follow
 from hermes_cli.application.load import open_engine, open_later
-from hermes_cli.application.model import ModelChoice, choose_model
+from hermes_cli.application.model import choose_model
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import find_server
 from hermes_cli.chat import saved_conversations

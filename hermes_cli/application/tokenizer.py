@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from hermes_cli.application.load import engine_log, open_engine
-from hermes_cli.application.model import scripted, select_model, server_choice
+from hermes_cli.application.load import open_engine
+from hermes_cli.application.local_choice import select_model
+from hermes_cli.application.local_engine import engine_log
+from hermes_cli.application.model import scripted, server_choice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import find_server
 from hermes_cli.engines.base import PromptToken
@@ -14,7 +16,7 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.models import hardware, selection
 from hermes_cli.models.checkpoint.folder import has_tokenizer, templates_of
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.reference import parse
 from hermes_cli.prompts.format_choice import FormatChoice, ModelTemplates
 

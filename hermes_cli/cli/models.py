@@ -18,10 +18,10 @@ from hermes_cli.screen.columns import columns, pluralize
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 if TYPE_CHECKING:
-    from hermes_cli.application.model import PlanReport
+    from hermes_cli.application.local_choice import PlanReport
     from hermes_cli.application.model_search import SearchResult
     from hermes_cli.engines.remote.address import ServerAddress
-    from hermes_cli.models.plan import PlanRequest
+    from hermes_cli.models.plan.request import PlanRequest
 
 app = new_app(
     "List, search, download, show and remove models.",
@@ -63,7 +63,7 @@ def list_models(
     if servers:
         _list_servers(runtime)
         return
-    from hermes_cli.application.model import best_forms
+    from hermes_cli.application.local_choice import best_forms
     from hermes_cli.models import local
     from hermes_cli.models.catalogue import CATALOGUE
 
@@ -176,11 +176,11 @@ def _search_text(result: "SearchResult") -> str:
 @command(app, "pull")
 def pull(runtime: Runtime, name: Name) -> None:
     """Download a model."""
-    from hermes_cli.application import model
+    from hermes_cli.application import local_choice
     from hermes_cli.application.servers import local_model
 
-    with model.default_notice(runtime), local_model(runtime, name):
-        path = model.pull(runtime, name)
+    with local_choice.default_notice(runtime), local_model(runtime, name):
+        path = local_choice.pull(runtime, name)
     runtime.terminal.write(f"{path}\n")
 
 
@@ -218,7 +218,7 @@ def plan(
 
     For a model on a server, connect to it, and show what the server supports.
     """
-    from hermes_cli.application.model import plan_of
+    from hermes_cli.application.local_choice import plan_of
     from hermes_cli.application.servers import find_server
 
     if name is not None and flags.model is not None:
@@ -313,7 +313,7 @@ def quantize(
 
     Print the name of the saved model, for use with -m.
     """
-    from hermes_cli.application.load import quantize_model
+    from hermes_cli.application.local_engine import quantize_model
 
     runtime.terminal.write(f"{quantize_model(runtime, name, output, flags.device)}\n")
 

@@ -28,9 +28,6 @@ from hermes_cli.prompts.prompt_format import PromptFormat
 from hermes_cli.untrusted import toml_parser
 from hermes_cli.untrusted.source import Source
 
-PREFIX = "scripted:"
-"""`-m scripted:FILE` answers with the turns of a TOML file."""
-
 PREFILL_STEPS = 100
 """Number of progress reports during a script's `prefill`."""
 _CONTROL = {IM_START: 0, IM_END: 1}

@@ -18,9 +18,10 @@ from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub.repository import HubFile, gguf_files, snapshot_files
 from hermes_cli.models.hub.search import FoundModel
-from hermes_cli.models.plan import DoesNotFit, Plan
-from hermes_cli.models.plan.devices import CPU
-from hermes_cli.models.plan.request import COMFORTABLE_CONTEXT, DEFAULT_CONTEXT
+from hermes_cli.models.plan.context import COMFORTABLE_CONTEXT, DEFAULT_CONTEXT
+from hermes_cli.models.plan.planner import Plan
+from hermes_cli.models.plan.refusal import DoesNotFit
+from hermes_cli.models.plan.request import CPU
 from hermes_cli.models.reference import hub_argument
 from hermes_cli.models.units import KV_ELEMENT_BYTES, gib
 

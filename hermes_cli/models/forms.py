@@ -10,7 +10,8 @@ from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
 from hermes_cli.models.download import size_text
 from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.plan.planner import Plan
+from hermes_cli.models.plan.request import PlanRequest
 
 CANNOT_RUN: Final = 9
 

@@ -12,7 +12,8 @@ from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu, Kind, read_text
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import BUILDS, INDEX, PACKAGE
-from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.plan.planner import Plan
+from hermes_cli.models.plan.request import PlanRequest
 
 CPU_INFO: Final = Path("/proc/cpuinfo")
 _INSTRUCTIONS: Final = {"avx512f": "AVX-512", "amx_tile": "AMX"}

@@ -6,7 +6,7 @@ from hermes_cli.models import requirements
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
 from hermes_cli.models.forms import choose_form
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 
 SUGGESTED_MODEL = "openhermes-2"
 

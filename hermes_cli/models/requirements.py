@@ -16,8 +16,8 @@ from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat, entry_for
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import Plan, PlanRequest, choose
-from hermes_cli.models.plan.request import AUTO
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import AUTO, PlanRequest
 
 Finder = Callable[[str], ModuleSpec | None]
 

@@ -4,7 +4,6 @@ This module downloads nothing. Callers may download the starter without confirma
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from hermes_cli.errors import HermesError, ModelUnavailable, ResourcesExhausted, UsageError
@@ -16,38 +15,10 @@ from hermes_cli.models.forms import FormChoice, choose_form, not_installed
 from hermes_cli.models.gguf.model import FETCH_AGAIN
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import InstalledModel, ModelSource
-from hermes_cli.models.plan import Plan, PlanRequest
+from hermes_cli.models.plan.planner import Plan
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.reference import ModelRef, parse, variant_ref
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The selected model. `reason` is a clause such as "it was requested".
-
-    `model` is None if the starter is selected but must be downloaded first: call `starter.fetch`, then
-    `resolve` again.
-    """
-
-    name: str
-    reason: str
-    model: InstalledModel | None = None
-
-    @property
-    def needs_fetch(self) -> bool:
-        """Whether the starter must be downloaded first."""
-        return self.model is None
-
-    def plan(self, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
-        """Return the plan.
-
-        Raises the errors of `choose`, ModelUnavailable if the model is missing or its chat template cannot be
-        used, and ConfigError if another template cannot be used.
-        """
-        if self.model is None:
-            raise ModelUnavailable(f"{self.name} is not on this machine yet", _pull(self.name))
-        plan = requirements.plan_with_installed(hardware, self.model.facts, request)
-        plan.prompt_format.check()
-        return plan
+from hermes_cli.models.selected_model import SelectedModel
 
 
 def resolve(
@@ -59,7 +30,7 @@ def resolve(
     cache_dir: Path | None = None,
     request: PlanRequest | None = None,
     finder: requirements.Finder = requirements.find_package,
-) -> Selection | None:
+) -> SelectedModel | None:
     """Return the model that `text` names, or else the `configured` one, or else the best one installed.
 
     `finder` looks up Python packages. A model whose packages are missing is never the best one. Return None
@@ -80,6 +51,19 @@ def resolve(
         return _named(ref, reason, models_dir, cache_dir)
     models = local.installed(models_dir, cache_dir=cache_dir)
     return _best(_plans(models, hardware, request, finder))
+
+
+def make_plan(selected: SelectedModel, hardware: Hardware, request: PlanRequest | None = None) -> Plan:
+    """Return the plan of a selected model.
+
+    Raises the errors of `choose`, ModelUnavailable if the model is missing or its chat template cannot be
+    used, and ConfigError if another template cannot be used.
+    """
+    if selected.model is None:
+        raise ModelUnavailable(f"{selected.name} is not on this machine yet", _pull(selected.name))
+    plan = requirements.plan_with_installed(hardware, selected.model.facts, request)
+    plan.prompt_format.check()
+    return plan
 
 
 def form_of(
@@ -107,17 +91,19 @@ def _better_form_clause(choice: FormChoice) -> str:
     return f"; {better.name} would be better: it {better.how} ({_pull_command(better.name)}, {better.size})"
 
 
-def _named(ref: ModelRef, reason: str, models_dir: Path, cache_dir: Path | None) -> Selection:
+def _named(ref: ModelRef, reason: str, models_dir: Path, cache_dir: Path | None) -> SelectedModel:
     model = find(ref, models_dir, cache_dir=cache_dir)
     if model is None:
         if ref.is_starter:
-            return Selection(ref.name, reason)
+            return SelectedModel(ref.name, reason)
         raise _not_installed(ref)
     if model.broken and model.source is ModelSource.STARTER:
-        return Selection(model.name, f"{reason}; the installed copy is damaged and will be downloaded again")
+        return SelectedModel(
+            model.name, f"{reason}; the installed copy is damaged and will be downloaded again"
+        )
     if model.broken:
         raise ModelUnavailable(f"{model.name} cannot be used: {model.broken}", _repair(model))
-    return Selection(model.name, reason, model)
+    return SelectedModel(model.name, reason, model)
 
 
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
@@ -232,14 +218,14 @@ def _plans(
             continue
 
 
-def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> Selection | None:
+def _best(plans: Iterator[tuple[InstalledModel, Plan | ResourcesExhausted]]) -> SelectedModel | None:
     """Return the most preferred model that fits. The reason lists preferred models that are too large."""
     sorted_plans = sorted(plans, key=lambda pair: _preference(*pair))
     too_large: list[str] = []
     for model, plan in sorted_plans:
         if isinstance(plan, Plan) and _has_valid_template(plan):
             models = [other for other, _ in sorted_plans]
-            return Selection(model.name, _reason(model, models, too_large), model)
+            return SelectedModel(model.name, _reason(model, models, too_large), model)
         if not isinstance(plan, Plan):
             too_large.append(model.name)
     return None

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from hermes_cli.application.load import open_engine, open_later
-from hermes_cli.application.model import ModelChoice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.engines.llama_cpp.settings import COPIES_MIB, ERRORS, REPORTS_DEVICES, LlamaSettings
 from hermes_cli.engines.llama_cpp.subprocess_server import out_of_memory
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, ResourcesExhausted
-from hermes_cli.models import hardware
+from hermes_cli.models import hardware, selection
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import describe_file
-from hermes_cli.models.plan import PlanRequest
-from hermes_cli.models.selection import Selection
+from hermes_cli.models.plan.request import PlanRequest
+from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.placement import Placement
 from hermes_cli.screen.terminal import Terminal
 from tests.models.gguf.small_gguf import write_small
@@ -67,13 +67,13 @@ Choose = Callable[..., ModelChoice]
 def choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choose:
     """A function that plans a small GGUF on a machine."""
     write_small(tmp_path / "small.gguf", blocks=LAYERS - 1, width=128)  # heads of 32, as q8_0 needs
-    selection = Selection("small", "it was requested", describe_file(tmp_path / "small.gguf", "small"))
+    selected = SelectedModel("small", "it was requested", describe_file(tmp_path / "small.gguf", "small"))
 
     def plan(found: Hardware, request: PlanRequest | None = None) -> ModelChoice:
         monkeypatch.setattr(hardware, "probe", lambda: found)
         request = request or PlanRequest()
         can_use_gpu = bool(found.llama.backend)
-        return ModelChoice(selection, selection.plan(found, request), can_use_gpu=can_use_gpu)
+        return ModelChoice(selected, selection.make_plan(selected, found, request), can_use_gpu=can_use_gpu)
 
     return plan
 

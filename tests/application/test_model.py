@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hermes_cli.application.model import default_notice
+from hermes_cli.application.local_choice import default_notice
 from hermes_cli.models import hardware
 from hermes_cli.models.catalogue import STARTER_FILE
 from tests.application.test_load import runtime_with

@@ -8,7 +8,7 @@ import pytest
 
 from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.session import open_members, start_session
 from hermes_cli.chat import saved_conversations
@@ -17,7 +17,7 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Message, Role
-from hermes_cli.models.selection import Selection
+from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry
 from hermes_cli.screen.terminal import Terminal
@@ -86,7 +86,7 @@ def test_a_prompt_with_lore_is_not_cacheable(session: Session) -> None:
 
 def test_no_prompt_is_cacheable_after_nolog(runtime: Runtime, session: Session) -> None:
     """Nor is the prompt of a new conversation with another persona."""
-    host = ReplHost(runtime, Flags(), ModelChoice(Selection("scripted", "")))
+    host = ReplHost(runtime, Flags(), ModelChoice(SelectedModel("scripted", "")))
     assert host.open_member(runtime.persona("gourmet-cook"))[0].opening.cacheable
     host.stop_saving()
     session.stop_saving()

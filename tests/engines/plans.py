@@ -4,7 +4,8 @@ from pathlib import Path
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB
 
 MACHINE = Hardware(1, 1, 16 * GIB, 12 * GIB)

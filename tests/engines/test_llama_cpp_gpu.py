@@ -18,8 +18,9 @@ from hermes_cli.models import hardware
 from hermes_cli.models.facts import facts_of
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import Plan, PlanRequest, choose
 from hermes_cli.models.plan.offload import BATCH, MARGIN
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement, difference
 from tests.gguf_models import write_openhermes_gguf

@@ -5,7 +5,8 @@ import torch
 
 from hermes_cli.models import hardware
 from hermes_cli.models.local import describe_folder
-from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import PlanRequest
 from tests.weights import tiny_mistral_folder
 
 

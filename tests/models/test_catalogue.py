@@ -13,7 +13,7 @@ from hermes_cli.models.catalogue import (
 )
 from hermes_cli.models.facts import facts_of_variant
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import choose
+from hermes_cli.models.plan.planner import choose
 from hermes_cli.models.reference import parse
 from hermes_cli.models.units import GIB
 

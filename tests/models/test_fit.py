@@ -12,7 +12,7 @@ from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.hub.repository import HubFile
 from hermes_cli.models.hub.search import FoundModel
 from hermes_cli.models.llama_build import LlamaBuild
-from hermes_cli.models.plan import choose
+from hermes_cli.models.plan.planner import choose
 from tests.models.plan.machines import gpu, machine
 
 RTX_3090 = gpu("RTX 3090", 24, 23.6, (8, 6))

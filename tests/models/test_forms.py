@@ -9,7 +9,7 @@ import pytest
 from hermes_cli.models.catalogue import CATALOGUE, Variant
 from hermes_cli.models.forms import FormChoice, choose_form, not_installed
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.requirements import Finder
 from tests.models.plan.machines import gpu, machine
 from tests.models.plan.test_offload import device, with_llama

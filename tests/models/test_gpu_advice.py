@@ -11,7 +11,7 @@ from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpu_advice import advise, llama_command, unused_instructions
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import LlamaBuild
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.requirements import Finder, plan_with_installed
 from tests.models.plan.machines import gpu, machine, openhermes
 from tests.models.plan.test_offload import device, with_llama

@@ -6,7 +6,7 @@ import pytest
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.offer import suggest_models
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from tests.models.plan.machines import gpu, machine
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.selection import resolve
+from hermes_cli.models.selection import make_plan, resolve
 from hermes_cli.models.units import GIB
 from tests.models.gguf.small_gguf import write_small
 from tests.models.small_checkpoint import write_checkpoint
@@ -40,8 +40,8 @@ def refusal(name: Path, locked: Path) -> ModelUnavailable:
     machine, nowhere = Hardware(2, 4, 8 * GIB, 4 * GIB), Path("/nowhere")
 
     def plan() -> object:
-        selection = resolve(str(name), models_dir=nowhere, cache_dir=nowhere, hardware=machine)
-        return selection and selection.plan(machine)
+        selected = resolve(str(name), models_dir=nowhere, cache_dir=nowhere, hardware=machine)
+        return selected and make_plan(selected, machine)
 
     with pytest.raises(ModelUnavailable) as caught:
         plan()

@@ -11,7 +11,8 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models import requirements
 from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
-from hermes_cli.models.plan import Plan, PlanRequest, choose
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.requirements import Finder, check, find_package, packages
 from tests.models.plan.machines import gpu, machine, openhermes
 

@@ -11,9 +11,10 @@ from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import STARTER_FILE
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import PlanRequest
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.requirements import Finder
-from hermes_cli.models.selection import Selection, resolve
+from hermes_cli.models.selected_model import SelectedModel
+from hermes_cli.models.selection import make_plan, resolve
 from hermes_cli.models.units import GIB
 from hermes_cli.prompts.format_choice import RAW, read_request
 from tests.models.conftest import MakeGguf
@@ -41,7 +42,7 @@ def select(
     finder: Finder = all_installed,
     *,
     request: PlanRequest | None = None,
-) -> Selection | None:
+) -> SelectedModel | None:
     """Resolve with the models in tmp_path / models and the cache in tmp_path / cache."""
     return resolve(
         text,
@@ -63,9 +64,9 @@ def test_the_starter_is_marked_for_fetching(tmp_path: Path) -> None:
     """On a machine without models, `-m starter` selects the starter and marks it for fetching."""
     selection = select(tmp_path, "starter")
     assert selection is not None
-    assert (selection.name, selection.needs_fetch) == ("starter", True)
+    assert (selection.name, selection.model) == ("starter", None)
     with pytest.raises(ModelUnavailable, match="not on this machine yet"):
-        selection.plan(MACHINE)
+        make_plan(selection, MACHINE)
 
 
 def test_a_damaged_starter_is_fetched_again(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_a_damaged_starter_is_fetched_again(tmp_path: Path) -> None:
     (tmp_path / "models" / STARTER_FILE).write_bytes(b"GGUF")
     selection = select(tmp_path, "starter")
     assert selection is not None
-    assert selection.needs_fetch
+    assert selection.model is None
     assert "damaged" in selection.reason
 
 
@@ -106,7 +107,7 @@ def test_openhermes_is_preferred_to_the_largest_chatml_model(make_gguf: MakeGguf
     assert (chosen := select(tmp_path, None)) is not None
     assert chosen.name == "some/one:m.gguf"
     assert "OpenHermes is preferred" in chosen.reason
-    assert chosen.plan(MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
+    assert make_plan(chosen, MACHINE).summary.startswith("some/one:m.gguf · Q4_1 · cpu")
 
 
 def test_a_gpu_gets_the_weights_and_a_cpu_the_gguf(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -201,7 +202,7 @@ def test_models_with_a_template_are_preferred_to_the_starter(make_gguf: MakeGguf
     make_gguf("models/plain.gguf", width=96, template="{{ messages[0].content }}", **NO_CHATML)
     assert (chosen := select(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("plain", "it is the only installed chat model")
-    assert "the model's chat template" in chosen.plan(MACHINE).reason
+    assert "the model's chat template" in make_plan(chosen, MACHINE).reason
     make_gguf(f"models/{STARTER_FILE}", width=128)
     assert (chosen := select(tmp_path, None)) is not None
     assert (chosen.name, chosen.reason) == ("plain", "any other chat model is preferred to the starter")
@@ -217,7 +218,7 @@ def test_models_with_a_template_are_preferred_to_the_starter(make_gguf: MakeGguf
     assert chosen.reason == "it is the only installed ChatML model besides the starter"
 
 
-def selected(selection: Selection | None) -> Selection:
+def selected(selection: SelectedModel | None) -> SelectedModel:
     """Return the selection, which must exist."""
     assert selection is not None
     return selection
@@ -231,7 +232,7 @@ def test_a_model_with_an_unusable_template_is_not_selected(make_gguf: MakeGguf, 
     assert chosen.name == "plain"
     chosen = selected(select(tmp_path, "broken"))
     with pytest.raises(ModelUnavailable, match="the model's chat template cannot be used"):
-        chosen.plan(MACHINE)
+        make_plan(chosen, MACHINE)
 
 
 def test_a_base_model_is_selected_only_on_request(make_gguf: MakeGguf, tmp_path: Path) -> None:
@@ -240,12 +241,12 @@ def test_a_base_model_is_selected_only_on_request(make_gguf: MakeGguf, tmp_path:
     assert select(tmp_path, None) is None
     chosen = selected(select(tmp_path, "base"))
     with pytest.raises(ModelUnavailable, match="no chat template"):
-        chosen.plan(MACHINE)
+        make_plan(chosen, MACHINE)
     for template in (read_request("chatml"), RAW):
         request = PlanRequest(chat_template=template)
         chosen = selected(select(tmp_path, None, request=request))
-        assert chosen.plan(MACHINE, request).prompt_format.why == template.origin
+        assert make_plan(chosen, MACHINE, request).prompt_format.why == template.origin
     request = PlanRequest(chat_template=read_request("unknown"))
     chosen = selected(select(tmp_path, None, request=request))
     with pytest.raises(ModelUnavailable, match="no chat template 'unknown'"):
-        chosen.plan(MACHINE, request)
+        make_plan(chosen, MACHINE, request)

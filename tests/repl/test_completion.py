@@ -14,7 +14,7 @@ from prompt_toolkit.document import Document
 
 from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.recorder import Recorder

@@ -18,7 +18,7 @@ from prompt_toolkit.output import DummyOutput, Output
 
 from hermes_cli.application.chat import ReplHost
 from hermes_cli.application.flags import Flags
-from hermes_cli.application.model import ModelChoice
+from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import Attachment
 from hermes_cli.chat.members import Member
@@ -28,7 +28,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import Interrupted
 from hermes_cli.messages import Message
-from hermes_cli.models.selection import Selection
+from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import LayeredOptions
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.history import TypedLines
@@ -69,7 +69,7 @@ class User:
         self.err = io.StringIO()
         terminal = Terminal(io.BytesIO(), io.BytesIO(), self.err, True, True, True, obeys=True)  # noqa: FBT003 - see tests/run_hermes.py
         runtime = Runtime(terminal, env)
-        host = ReplHost(runtime, Flags(no_log=no_log), ModelChoice(Selection("scripted", "")))
+        host = ReplHost(runtime, Flags(no_log=no_log), ModelChoice(SelectedModel("scripted", "")))
         self.session = Session(
             ScriptedEngine(["A1", "A2", "A3"]), [Member(runtime.persona(None))], LayeredOptions()
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hermes_cli.models.plan import Plan  # the child process does not load the planner
+    from hermes_cli.models.plan.planner import Plan  # the child process does not load the planner
 
 PREFILL_BATCH: Final = 128
 """Tokens prefilled between two checks for a cancel.

@@ -16,7 +16,7 @@ from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.engines.transformers.sampling import History, Sampler
 from hermes_cli.errors import ContextOverflow, HermesError
 from hermes_cli.messages import Message
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.planner import Plan
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
 

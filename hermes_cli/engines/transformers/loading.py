@@ -15,7 +15,7 @@ import torch
 from hermes_cli.engines.transformers.torch_errors import free_memory, hermes_error, is_out_of_memory
 from hermes_cli.errors import HermesError, ModelUnavailable, first_line
 from hermes_cli.models.checkpoint.json_file import read_object
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.planner import Plan
 from hermes_cli.placement import Placement
 
 DOWNLOAD_AGAIN = "download the model again, or choose another"

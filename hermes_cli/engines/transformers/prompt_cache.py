@@ -11,7 +11,7 @@ import torch
 
 from hermes_cli.engines.prompt_cache_dir import PromptCacheDir, prefix_key
 from hermes_cli.engines.transformers.decode import Decoder
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.planner import Plan
 
 LIBRARIES = ("torch", "transformers", "bitsandbytes")
 

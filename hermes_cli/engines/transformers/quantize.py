@@ -10,7 +10,7 @@ from pathlib import Path
 from hermes_cli.engines.transformers.loading import Report, load_model
 from hermes_cli.errors import HermesError, is_disk_full
 from hermes_cli.models.download import disk_full
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.planner import Plan
 from hermes_cli.private_files import create_folders
 
 TOKENIZER_FILES = (

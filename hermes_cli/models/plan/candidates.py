@@ -9,16 +9,18 @@ from hermes_cli.models.facts import ModelFacts, facts_of_variant
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan import devices, precision
-from hermes_cli.models.plan.devices import CPU, Place, cpu_place, gpu_place
+from hermes_cli.models.plan.context import ContextLimits, context_limits
+from hermes_cli.models.plan.devices import Place, cpu_place, gpu_place
 from hermes_cli.models.plan.memory import Candidate, evaluate
 from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.request import (
     ALL_LAYERS,
     AUTO,
+    CPU,
     KV_TYPES,
-    ContextLimits,
     PlanRequest,
-    context_limits,
+    normalize_device,
+    normalize_precision,
 )
 
 Q8_BLOCK = 32
@@ -63,8 +65,8 @@ def find_candidates(hardware: Hardware, model: ModelFacts, request: PlanRequest)
     supports the quantization of the weights.
     """
     limits = context_limits(model, request.context_size)
-    value = precision.normalize(request.precision)
-    device = devices.normalize(request.device)
+    value = normalize_precision(request.precision)
+    device = normalize_device(request.device)
     if model.format.has_fixed_precision:
         precision.check_stored(model, value)
     if model.format is WeightFormat.GGUF:

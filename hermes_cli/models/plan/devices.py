@@ -1,6 +1,5 @@
-"""The devices that a model can run on: the CPU, one GPU, or several of one kind. Also parses --device."""
+"""The devices that a model can run on: the CPU, one GPU, or several of one kind."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -9,13 +8,9 @@ from typing import Final
 from hermes_cli.errors import UsageError
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan.request import AUTO
+from hermes_cli.models.plan.request import AUTO, CPU, GPU_KINDS
 from hermes_cli.models.units import GIB, gib
 
-CPU: Final = "cpu"
-GPU_KINDS: Final = ("cuda", "rocm", "xpu", "mps", "vulkan")
-"""The values of --device for GPUs, best first."""
-_GPU_DEVICE = re.compile(rf"({'|'.join(GPU_KINDS)})(?::(\d{{1,3}}(?:\+\d{{1,3}})*))?")
 _USED_BY_OTHERS: Final = 0.15
 """If other programs use more than this share of a GPU's memory, and more than 1 GiB, the plan mentions it."""
 
@@ -83,17 +78,6 @@ def gpu_place(gpus: list[Gpu], main_memory: int = 0) -> Place:
     """Return a Place of the given GPUs, sorted by index."""
     ordered = tuple(sorted(gpus, key=lambda gpu: gpu.index))
     return Place(ordered, tuple(gpu.memory_free for gpu in ordered), main_memory)
-
-
-def normalize(requested: str | None) -> str:
-    """Return a value of --device in lower case, or `auto` for None. Raises UsageError if it is unknown."""
-    device = (requested or AUTO).strip().lower()
-    if device not in (AUTO, CPU) and not _GPU_DEVICE.fullmatch(device):
-        raise UsageError(
-            f"--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan, optionally with a number (cuda:0), "
-            f"not '{(requested or '')[:40]}'"
-        )
-    return device
 
 
 def gpu_groups(gpus: Sequence[Gpu], device: str) -> list[list[Gpu]]:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates
-from hermes_cli.models.plan.devices import CPU, Place
+from hermes_cli.models.plan.context import DEFAULT_CONTEXT, trained_context
+from hermes_cli.models.plan.devices import Place
 from hermes_cli.models.plan.memory import Candidate
 from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import INT8, NF4, capability_text
-from hermes_cli.models.plan.request import AUTO, DEFAULT_CONTEXT, PlanRequest, trained_context
+from hermes_cli.models.plan.request import AUTO, CPU, PlanRequest
 from hermes_cli.models.units import gib
 from hermes_cli.prompts.format_choice import FormatChoice
 

@@ -20,9 +20,9 @@ from functools import cached_property
 from typing import Final
 
 from hermes_cli.models.facts import ModelFacts
+from hermes_cli.models.plan.context import CONTEXT_STEP, ContextLimits
 from hermes_cli.models.plan.devices import Place
 from hermes_cli.models.plan.precision import INT8, NF4, Precision
-from hermes_cli.models.plan.request import CONTEXT_STEP, ContextLimits
 from hermes_cli.models.units import GIB, gib
 
 LINEAR_BITS: Final = {NF4: 4.127, INT8: 8.032}

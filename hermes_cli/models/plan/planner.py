@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from hermes_cli.errors import UsageError
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates, find_candidates
-from hermes_cli.models.plan.devices import CPU, cpu_place
+from hermes_cli.models.plan.context import trained_context
+from hermes_cli.models.plan.devices import cpu_place
 from hermes_cli.models.plan.explain import passed_over, reason, verdict
 from hermes_cli.models.plan.memory import Candidate
 from hermes_cli.models.plan.precision import NF4, problem
 from hermes_cli.models.plan.refusal import Smaller, does_not_fit, smaller_option
-from hermes_cli.models.plan.request import AUTO, PlanRequest, thread_count, trained_context
+from hermes_cli.models.plan.request import AUTO, CPU, PlanRequest
 from hermes_cli.models.units import gib
 from hermes_cli.placement import Placement
 from hermes_cli.prompts.format_choice import FormatChoice
@@ -134,7 +136,7 @@ def choose(hardware: Hardware, model: ModelFacts, request: PlanRequest | None = 
     """
     request = request or PlanRequest()
     prompt_format = model.templates.choose(request.chat_template)
-    threads = thread_count(hardware.physical_cores, request.threads)
+    threads = _thread_count(hardware.physical_cores, request.threads)
     candidates = find_candidates(hardware, model, request)
     considered = tuple(_considered(hardware, candidates))
     chosen = candidates.chosen
@@ -202,3 +204,11 @@ def _eight_bit(candidates: Candidates) -> Candidate | None:
     if any(problem(model, "8bit", gpu) for gpu in place.gpus):
         return None
     return candidates.evaluate("8bit", place)
+
+
+def _thread_count(cores: int, requested: int | None) -> int:
+    """Return the requested number of threads, or one per core. Raises UsageError if it is below 1."""
+    threads = cores if requested is None else requested
+    if threads < 1:
+        raise UsageError(f"a model cannot run with {threads} threads", "use 1 thread or more")
+    return threads

@@ -10,9 +10,7 @@ from hermes_cli.models.checkpoint.config import DTYPES
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.plan.request import AUTO
-from hermes_cli.options import suggestion
 
-PRECISIONS: Final = (AUTO, "16bit", "bf16", "fp16", "fp32", "8bit", "4bit")
 NF4, INT8 = "nf4", "int8"
 _QUANTIZATIONS: Final = {"4bit": NF4, "8bit": INT8}
 _VALUES: Final = {NF4: "4bit", INT8: "8bit"}
@@ -56,17 +54,6 @@ class Precision:
     def is_half(self) -> bool:
         """Whether the weights are 16-bit and not quantized."""
         return not self.quantization and not self.stored and self.dtype != "float32"
-
-
-def normalize(requested: str | None) -> str:
-    """Return a value of --precision in lower case, or `auto` for None. Raises UsageError if unknown."""
-    value = (requested or AUTO).strip().lower()
-    if value not in PRECISIONS:
-        raise UsageError(
-            f"--precision takes {', '.join(PRECISIONS)}, not '{(requested or '')[:40]}'"
-            f"{suggestion(value[:40], PRECISIONS)}"
-        )
-    return value
 
 
 def values_to_try(model: ModelFacts, value: str, *, on_cpu: bool) -> tuple[str, ...]:

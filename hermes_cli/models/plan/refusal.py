@@ -8,11 +8,11 @@ from hermes_cli.models.catalogue import STARTER, STARTER_BYTES, WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.plan.candidates import Candidates, find_candidates
-from hermes_cli.models.plan.devices import CPU
+from hermes_cli.models.plan.context import CONTEXT_STEP, MIN_CONTEXT
 from hermes_cli.models.plan.memory import CPU_RESERVE, Candidate, evaluate
 from hermes_cli.models.plan.offload import OffloadedCandidate
 from hermes_cli.models.plan.precision import NF4, problem, resolve
-from hermes_cli.models.plan.request import AUTO, CONTEXT_STEP, MIN_CONTEXT, PlanRequest
+from hermes_cli.models.plan.request import AUTO, CPU, PlanRequest
 from hermes_cli.models.units import GIB, gib
 
 

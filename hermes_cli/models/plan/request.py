@@ -1,28 +1,22 @@
-"""The user's requirements for a plan, and the context sizes that result from them."""
+"""The user's requirements for a plan, and the values of their flags."""
 
 import re
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from hermes_cli import options
 from hermes_cli.errors import UsageError
-from hermes_cli.models.facts import ModelFacts
+from hermes_cli.options import suggestion
 from hermes_cli.prompts.format_choice import ANY_MODEL, TemplateRequest
 
 AUTO: Final = "auto"
 """The value of --precision and --device for automatic selection."""
-DEFAULT_CONTEXT: Final = 8192
-"""Tokens. A longer context must be requested, because most conversations do not need one."""
-CONTEXT_STEP: Final = 256
-MIN_CONTEXT: Final = 512
-COMFORTABLE_CONTEXT: Final = 4096
-"""Tokens. If 16-bit weights leave room for less, 4-bit weights with a longer context are better: a character
-card with its lorebook takes 1,000 to 3,000 tokens, and NF4 scores about a percent lower in benchmarks."""
-SMALLEST_REQUEST: Final = options.MIN_CONTEXT
-
-
 ALL_LAYERS: Final = "all"
 KV_TYPES: Final = ("f16", "q8_0")
+PRECISIONS: Final = (AUTO, "16bit", "bf16", "fp16", "fp32", "8bit", "4bit")
+CPU: Final = "cpu"
+GPU_KINDS: Final = ("cuda", "rocm", "xpu", "mps", "vulkan")
+"""The values of --device for GPUs, best first."""
+_GPU_DEVICE = re.compile(rf"({'|'.join(GPU_KINDS)})(?::(\d{{1,3}}(?:\+\d{{1,3}})*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +62,23 @@ def check_kv(text: str | None) -> str | None:
     return text
 
 
-@dataclass(frozen=True, slots=True)
-class ContextLimits:
-    """Context sizes in tokens.
-
-    `target` is the desired size. If the context would be shorter than `comfortable`, a lower precision is
-    better. If it would be shorter than `least`, the model does not fit.
-    """
-
-    target: int
-    comfortable: int
-    least: int
-
-
-def context_limits(model: ModelFacts, requested: int | None) -> ContextLimits:
-    """Return the context sizes for a plan.
-
-    Raises UsageError if the requested size is too small, or larger than the model supports.
-    """
-    trained = trained_context(model)
-    if requested is None:
-        target = min(trained, DEFAULT_CONTEXT)
-        return ContextLimits(target, min(target, COMFORTABLE_CONTEXT), min(target, MIN_CONTEXT))
-    if requested < SMALLEST_REQUEST:
+def normalize_precision(requested: str | None) -> str:
+    """Return a value of --precision in lower case, or `auto` for None. Raises UsageError if unknown."""
+    value = (requested or AUTO).strip().lower()
+    if value not in PRECISIONS:
         raise UsageError(
-            f"a context of {requested:,} tokens is too small for a conversation",
-            f"use --context {SMALLEST_REQUEST} or more",
+            f"--precision takes {', '.join(PRECISIONS)}, not '{(requested or '')[:40]}'"
+            f"{suggestion(value[:40], PRECISIONS)}"
         )
-    if requested > trained:
+    return value
+
+
+def normalize_device(requested: str | None) -> str:
+    """Return a value of --device in lower case, or `auto` for None. Raises UsageError if it is unknown."""
+    device = (requested or AUTO).strip().lower()
+    if device not in (AUTO, CPU) and not _GPU_DEVICE.fullmatch(device):
         raise UsageError(
-            f"{model.name} was trained for a context of {trained:,} tokens, not {requested:,}",
-            f"use --context {trained} or less",
+            f"--device takes auto, cpu, cuda, rocm, xpu, mps or vulkan, optionally with a number (cuda:0), "
+            f"not '{(requested or '')[:40]}'"
         )
-    return ContextLimits(requested, requested, requested)
-
-
-def trained_context(model: ModelFacts) -> int:
-    """Return a model's maximum context in tokens, or DEFAULT_CONTEXT if it is unknown."""
-    return model.context_length or DEFAULT_CONTEXT
-
-
-def thread_count(cores: int, requested: int | None) -> int:
-    """Return the requested number of threads, or one per core. Raises UsageError if it is below 1."""
-    threads = cores if requested is None else requested
-    if threads < 1:
-        raise UsageError(f"a model cannot run with {threads} threads", "use 1 thread or more")
-    return threads
+    return device

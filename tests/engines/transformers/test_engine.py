@@ -22,7 +22,7 @@ from hermes_cli.engines.transformers.engine import TransformersEngine
 from hermes_cli.engines.transformers.prompt_cache import PromptCache
 from hermes_cli.errors import HermesError, ResourcesExhausted
 from hermes_cli.messages import Conversation, Message, Opening, Role
-from hermes_cli.models.plan import Plan
+from hermes_cli.models.plan.planner import Plan
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from tests.engines.transformers.conftest import CPU, Failure, engine_over
 from tests.weights import SMALL_WINDOW

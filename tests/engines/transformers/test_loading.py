@@ -21,7 +21,8 @@ from hermes_cli.engines.transformers.int8 import Int8Linear
 from hermes_cli.engines.transformers.loading import load_model, placement_of
 from hermes_cli.engines.transformers.quantize import quantize
 from hermes_cli.errors import ModelUnavailable, ResourcesExhausted
-from hermes_cli.models.plan import PlanRequest, Smaller
+from hermes_cli.models.plan.refusal import Smaller
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.placement import Placement, difference
 from tests.engines.plans import plan_for
 

@@ -12,7 +12,9 @@ from hermes_cli.models.gguf.model import read_header
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import LlamaBuild
-from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
+from hermes_cli.models.plan.planner import choose
+from hermes_cli.models.plan.refusal import DoesNotFit
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB, MIB
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.format_choice import ModelTemplates

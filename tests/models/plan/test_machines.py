@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 import pytest
 
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
+from hermes_cli.models.plan.planner import choose
+from hermes_cli.models.plan.refusal import DoesNotFit
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB
 from tests.models.plan.machines import gpu, mac, machine, machine_with_two, openhermes
 

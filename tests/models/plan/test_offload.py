@@ -19,8 +19,10 @@ from hermes_cli.errors import UsageError
 from hermes_cli.models.gpus import Gpu, Kind
 from hermes_cli.models.hardware import Hardware
 from hermes_cli.models.llama_build import LlamaBuild
-from hermes_cli.models.plan import DoesNotFit, Plan, PlanRequest, choose
+from hermes_cli.models.plan.planner import Plan, choose
+from hermes_cli.models.plan.refusal import DoesNotFit
 from hermes_cli.models.plan.report import table
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB, MIB
 from hermes_cli.placement import Placement
 from hermes_cli.screen.columns import columns

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.models.plan import DoesNotFit, choose
+from hermes_cli.models.plan.planner import choose
+from hermes_cli.models.plan.refusal import DoesNotFit
 from hermes_cli.models.plan.report import candidates_of, plan_object, stacked, table
 from hermes_cli.screen.columns import fitted
 from tests.models.plan.machines import gpu, machine, openhermes

@@ -11,7 +11,9 @@ from hermes_cli.models.catalogue import WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.hardware import Hardware
-from hermes_cli.models.plan import DoesNotFit, PlanRequest, choose
+from hermes_cli.models.plan.planner import choose
+from hermes_cli.models.plan.refusal import DoesNotFit
+from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB
 from tests.models.plan.machines import gpu, mac, machine, machine_with_two, openhermes
 
