@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes_cli import options
 from hermes_cli.errors import ConfigError
@@ -26,8 +26,7 @@ ENV_PREFIX = "OPENHERMES_"
 DEFAULT_PERSONA = "hermes-2"
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(NamedTuple):
     """The folders that hermes uses. Models from the hub are in the Hugging Face cache instead."""
 
     config: Path

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Role(StrEnum):
@@ -13,8 +14,7 @@ class Role(StrEnum):
     ASSISTANT = "assistant"
 
 
-@dataclass(frozen=True, slots=True)
-class TurnIds:
+class TurnIds(NamedTuple):
     """The token ids of one turn, exactly as the model read and generated them.
 
     `ids` are the ids between the turn's two control tokens, including the role; later prompts reuse them.

@@ -13,7 +13,8 @@ import reprlib
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 MAX_CONTEXT = 10_000_000
 """The upper limit of token counts. No context window is larger, so a larger number is a mistake."""
@@ -84,8 +85,7 @@ class GenerationOptions:
         return dataclasses.replace(self, seed=(self.seed + number) % (MAX_SEED + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class OptionField:
+class OptionField(NamedTuple):
     """An option: its type (`str` for a list of strings), default, inclusive range and help line."""
 
     name: str
@@ -205,12 +205,11 @@ def parse_text(name: str, text: str) -> Any:
         raise OptionError(f"{name} takes a {kind}, not {_abbreviated(text)}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class LayeredOptions:
+class LayeredOptions(NamedTuple):
     """The options in effect, and the source of each value that is not a default."""
 
-    options: GenerationOptions = field(default_factory=GenerationOptions)
-    sources: Mapping[str, str] = field(default_factory=dict)
+    options: GenerationOptions = GenerationOptions()
+    sources: Mapping[str, str] = MappingProxyType({})
 
     def with_layer(self, values: Mapping[str, Any], source: str) -> "LayeredOptions":
         """Return these options overridden by `values`, which must already be checked."""

@@ -1,11 +1,10 @@
 """The placement of a model's layers on devices, as planned or as reported by the engine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """The number of layers on GPUs, out of `total` layers, and the engine's names for those GPUs.
 
     `devices` is empty if all layers are on the CPU, or if the engine does not report the names.

@@ -1,8 +1,7 @@
 """The user's personas: the names and descriptions in the [users] table of the config file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.options import suggestion
@@ -10,8 +9,7 @@ from hermes_cli.options import suggestion
 FIELDS: Final = ("name", "description")
 
 
-@dataclass(frozen=True, slots=True)
-class UserPersona:
+class UserPersona(NamedTuple):
     """Who the user is in a chat: the value of `{{user}}`, and a description for the model."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli import system_packages
 from hermes_cli.application.flags import Flags
@@ -57,8 +57,7 @@ class Finding:
     is_problem: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """The result of `diagnose`: the default model, or the reason why there is none, and the findings.
 
     If the default model is on a server, `server` is its address, and `choice` is None.

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hermes_cli.application.model import scripted
 from hermes_cli.application.model_choice import ModelChoice
@@ -57,8 +58,7 @@ def known(runtime: Runtime, request: PlanRequest) -> ModelChoice | None:
     return _planned(selected, machine, request)
 
 
-@dataclass(frozen=True, slots=True)
-class PlanReport:
+class PlanReport(NamedTuple):
     """The plan of a model, or the error that planning raised.
 
     For a short name with several forms, `forms` lists them and `why` is the reason for the chosen one.

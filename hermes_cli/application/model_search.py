@@ -1,8 +1,8 @@
 """Searches the hub for models, and estimates which of their files fit this machine."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.models import hardware
@@ -15,8 +15,7 @@ _INSPECTED = 4
 """For each model to show, at most so many repositories are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(NamedTuple):
     """A model on the hub, and its files that hermes can load."""
 
     model: FoundModel

@@ -3,8 +3,9 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
@@ -45,8 +46,7 @@ STDIN = Path("-")
 STDIN_NAME = "standard input"
 
 
-@dataclass(frozen=True, slots=True)
-class PromptText:
+class PromptText(NamedTuple):
     """The parts of a prompt: standard input and files as attachments, and a question, which may be empty."""
 
     attachments: tuple[Attachment, ...]

@@ -1,7 +1,6 @@
 """Describes how a model on a server is used: its context window, and what the server supports."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import with_model
@@ -15,8 +14,7 @@ if TYPE_CHECKING:  # imported only if a server is used
     from hermes_cli.engines.remote.engine import RemoteEngine
 
 
-@dataclass(frozen=True, slots=True)
-class ServerPlan:
+class ServerPlan(NamedTuple):
     """A model on a server. `version` is that of the server, or empty if it does not report one."""
 
     address: ServerAddress

@@ -3,8 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes_cli.application.completion_values import VALUES
 from hermes_cli.screen.sanitize import sanitize_line
@@ -15,8 +14,7 @@ _SAFE = re.compile(r"(?!~)[\w.,:@%+=/~-]+")
 _ASSIGNMENT = re.compile(r"\w+=")
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A completion of the word at the cursor, and its description, which may be empty."""
 
     value: str

@@ -1,7 +1,7 @@
 """An assembled prompt: its messages, its parts, and the parts that were left out."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from hermes_cli.chat.lore_budget import ActiveEntry
 from hermes_cli.messages import Message
@@ -21,8 +21,7 @@ class PartKind(StrEnum):
     HEAD = "start of the answer"
 
 
-@dataclass(frozen=True, slots=True)
-class PromptPart:
+class PromptPart(NamedTuple):
     """A part of the prompt: its token count, and how many of its pieces are included (`kept` of `of`)."""
 
     kind: PartKind
@@ -31,8 +30,7 @@ class PromptPart:
     of: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A prompt. The tokens of its parts add up to `tokens`, which the engine counted.
 
     Of the `window` tokens, `answer_room` are reserved for the answer. `first` is the index of the first turn

@@ -7,8 +7,8 @@ was read in its public source. `docs/sillytavern.md` lists the differences betwe
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
+from typing import Final, NamedTuple
 
 from hermes_cli.chat.lore import LoreMatcher
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -27,8 +27,7 @@ _ROLES: Final = (Role.ASSISTANT, Role.USER, Role.SYSTEM)
 """The order of the roles at one depth."""
 
 
-@dataclass(frozen=True, slots=True)
-class SillyTavern:
+class SillyTavern(NamedTuple):
     """The prompts of one conversation with a persona, as SillyTavern assembles them.
 
     `greetings` are the expanded greetings of the chat, `about_user` is the user's description, and `window`

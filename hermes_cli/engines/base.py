@@ -8,9 +8,9 @@ new answer.
 import itertools
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hermes_cli.messages import Message, TurnIds
 from hermes_cli.options import GenerationOptions
@@ -65,30 +65,27 @@ class Usage:
         return self.prompt_tokens - self.cached_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(NamedTuple):
     """Seconds until the first token (prefill), and from the first to the last token (decode)."""
 
     prefill_s: float = 0.0
     decode_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """The metadata of a finished answer.
 
     `no_graphs_reason` is the reason why a GPU that supports CUDA graphs decoded without them, or "".
     """
 
     finish_reason: FinishReason
-    usage: Usage = field(default_factory=Usage)
-    timings: Timings = field(default_factory=Timings)
+    usage: Usage = Usage()
+    timings: Timings = Timings()
     turn_ids: TurnIds | None = None
     no_graphs_reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """Progress of the prefill: `done` of the `total` tokens that the KV cache did not hold."""
 
     done: int
@@ -114,8 +111,7 @@ class Chunk:
         return bool(self.text or self.reasoning)
 
 
-@dataclass(frozen=True, slots=True)
-class PromptToken:
+class PromptToken(NamedTuple):
     """One token of a rendered prompt: its id, its bytes, and whether it is a control token.
 
     Joined, the bytes of all tokens are the prompt in UTF-8.

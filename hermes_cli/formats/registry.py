@@ -1,8 +1,7 @@
 """The table of conversation formats. Help, completion, detection and dispatch are based on it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import FormatError, UsageError
 from hermes_cli.formats import (
@@ -21,8 +20,7 @@ from hermes_cli.untrusted.source import BOM, check_size, decode
 MAX_BYTES: Final = LIMITS.size
 
 
-@dataclass(frozen=True, slots=True)
-class ConversationFormat:
+class ConversationFormat(NamedTuple):
     """A format. `has_sign` detects it from a text and its top-level keys. `sign` describes the evidence.
 
     `several` is whether a file can contain more than one conversation. `leaves_out` describes the parts of a

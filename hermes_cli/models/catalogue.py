@@ -4,8 +4,8 @@ Names, licences and sizes come from the model cards and the hub's lists of files
 Sizes are in bytes. Shapes come from the config.json of the 16-bit repositories.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class WeightFormat(StrEnum):
@@ -25,8 +25,7 @@ class WeightFormat(StrEnum):
         return self not in (WeightFormat.SAFETENSORS, WeightFormat.PICKLE)
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """A set of weights on the hub: the repository, the file in it for a GGUF, and the approximate size.
 
     A `gated` repository can be downloaded only with an account that has accepted its terms.
@@ -41,8 +40,7 @@ class Variant:
     gated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """The dimensions that determine the size of a model.
 
     `linear_parameters` is the number of parameters in the blocks' weight matrices, `width` is the width of
@@ -60,8 +58,7 @@ class Shape:
     tied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogueEntry:
+class CatalogueEntry(NamedTuple):
     """A model with a short name. The first variant is its smallest and fastest GGUF.
 
     `licence` is an SPDX identifier, or the name of a licence that is not an open-source licence. A model that

@@ -6,9 +6,9 @@ models of 2 to 30 billion parameters need between 0.1 and 0.2 MiB of KV cache pe
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models import requirements
@@ -40,8 +40,7 @@ _MAX_OTHERS: Final = 2_102_132_736
 """The embeddings and the head of Llama 3.1 70B, 128,256 x 8,192 each, which grow less than the layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadableFile:
+class LoadableFile(NamedTuple):
     """A GGUF file, or the weights of a repository, that hermes can load.
 
     `argument` is the argument for -m, `size` is in bytes, or 0 if unknown, and `fit` states whether and where

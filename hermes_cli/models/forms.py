@@ -1,8 +1,7 @@
 """Chooses the form of a model with a short name: 16-bit weights or a GGUF, whichever runs better here."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import HermesError, ModelUnavailable
 from hermes_cli.models import requirements
@@ -16,8 +15,7 @@ from hermes_cli.models.plan.request import PlanRequest
 CANNOT_RUN: Final = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """A variant of a model with its plan on this machine, or the `problem` that prevents it from running."""
 
     name: str
@@ -53,8 +51,7 @@ class Form:
         return size_text(self.variant.size)
 
 
-@dataclass(frozen=True, slots=True)
-class FormChoice:
+class FormChoice(NamedTuple):
     """The chosen form, the reason as a clause, and all forms, best first."""
 
     chosen: Form

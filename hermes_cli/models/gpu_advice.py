@@ -2,9 +2,8 @@
 
 import platform
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.models import requirements
 from hermes_cli.models.catalogue import WeightFormat, entry_for
@@ -24,8 +23,7 @@ SOURCE_BUILD: Final = (
 _AUTO: Final = (None, "auto")
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """Why a GPU is not used, and `remedy`, which enables it, such as "run: pip install …"."""
 
     reason: str

@@ -1,6 +1,6 @@
 """Suggests models to a user who has none: the starter, and the forms of OpenHermes 2 that can run here."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_cli.models import requirements
 from hermes_cli.models.catalogue import CATALOGUE, STARTER
@@ -11,8 +11,7 @@ from hermes_cli.models.plan.request import PlanRequest
 SUGGESTED_MODEL = "openhermes-2"
 
 
-@dataclass(frozen=True, slots=True)
-class Suggestion:
+class Suggestion(NamedTuple):
     """A suggested model: its argument for -m, its approximate size in bytes, and a description."""
 
     name: str

@@ -6,8 +6,8 @@ The disk is read only to distinguish paths from names.
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hermes_cli.errors import ModelUnavailable, UsageError, access_hint
 from hermes_cli.models.catalogue import CATALOGUE, STARTER, CatalogueEntry, Variant, find_variant, spelling_of
@@ -26,8 +26,7 @@ _HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
 MAX_LENGTH = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """A parsed model argument. `name` is its shortest spelling.
 
     `path` is set for a local file or folder. `repo` is set for a model on the hub, and `file` if the argument

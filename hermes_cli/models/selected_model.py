@@ -1,14 +1,12 @@
 """The model to chat with, and the reason for it."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # not imported for a model on a server
     from hermes_cli.models.local import InstalledModel
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedModel:
+class SelectedModel(NamedTuple):
     """The selected model. `reason` is a clause such as "it was requested".
 
     `model` is None for a script, for a model on a server, and for the starter if it must be downloaded first:

@@ -4,8 +4,7 @@ The caller supplies the context size and the function that counts tokens.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.lore_settings import LoreSettings
 from hermes_cli.messages import Opening
@@ -23,8 +22,7 @@ def estimate(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_A_TOKEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
+class Scale(NamedTuple):
     """The limits and functions used to check a persona.
 
     `window` is the context size in tokens. `lore` holds the defaults of the lorebooks. `tokens` counts the
@@ -37,8 +35,7 @@ class Scale:
     mistake: Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class PersonaPart:
+class PersonaPart(NamedTuple):
     """A part of the prompt: its name, its texts, and whether every prompt contains it."""
 
     name: str

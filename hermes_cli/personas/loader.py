@@ -5,9 +5,9 @@
 
 import os
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.options import suggestion
@@ -36,8 +36,7 @@ _LIST_HINT: Final = "`hermes personas list` lists them; a path to a .toml, .png 
 _LORE_HINT: Final = "`hermes personas import FILE` imports one; a path to a .json or .toml file works too"
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """An item in the list of personas: the key, the file, and the persona or the error."""
 
     key: str
@@ -47,8 +46,7 @@ class Listing:
     error: PersonaError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Worlds:
+class Worlds(NamedTuple):
     """The lorebooks of a persona, the embedded one first, and the names of lorebooks that were not found."""
 
     books: tuple[Lorebook, ...] = ()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.personas.lorebook import Lorebook
 from hermes_cli.personas.regex_script import RegexScript
@@ -16,8 +16,7 @@ DEFAULT_USER: Final = "User"
 """The user's name if neither the persona nor the user gives one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+class Example(NamedTuple):
     """An exchange that shows the model how the character speaks."""
 
     user: str

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import ConfigError, ModelUnavailable
 from hermes_cli.prompts.chat_template import ChatTemplate
@@ -27,8 +27,7 @@ MAX_FILE: Final = 192 << 10
 """Bytes of a template file. JinjaTemplate reads a quarter of it in characters."""
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateRequest:
+class TemplateRequest(NamedTuple):
     """The user's choice of a prompt format: a name, or a file, whose text is `source`.
 
     `origin` is the flag or the setting that makes the choice.
@@ -63,8 +62,7 @@ def read_request(text: str, origin: str = FLAG) -> TemplateRequest:
     return TemplateRequest(text, origin, template)
 
 
-@dataclass(frozen=True, slots=True)
-class FormatChoice:
+class FormatChoice(NamedTuple):
     """The format of a model's prompts, and why it was chosen. Without a `template`, it is ChatML.
 
     `is_own` is true if the template is the model's.
@@ -110,8 +108,7 @@ def _problem(template: str, special_tokens: tuple[tuple[str, str], ...]) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelTemplates:
+class ModelTemplates(NamedTuple):
     """The chat templates of a model, and the properties that decide its prompt format.
 
     `chatml_problem` is the error if the vocabulary lacks a ChatML token, else None. `default` is the template
@@ -121,8 +118,8 @@ class ModelTemplates:
 
     chatml_problem: ModelUnavailable | None = None
     default: ChatTemplate | None = None
-    named: Mapping[str, ChatTemplate] = field(default_factory=dict)
-    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, ChatTemplate] = MappingProxyType({})
+    special_tokens: Mapping[str, str] = MappingProxyType({})
     adds_bos: bool = False
 
     def choose(self, request: TemplateRequest | None = None) -> FormatChoice:

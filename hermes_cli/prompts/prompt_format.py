@@ -1,16 +1,14 @@
 """The protocol of prompt formats, with which the engines turn conversations into token ids."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.prompts.reasoning import Reasoning
 from hermes_cli.prompts.text_encoder import TextEncoder
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A segment of a rendered prompt: a control token, or the text between two control tokens."""
 
     ids: tuple[int, ...]

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.prompts.template_roles import Turn
@@ -13,8 +13,7 @@ _PRIVATE_USE: Final = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x1
 """Source: the Unicode Standard, section 23.5."""
 
 
-@dataclass(frozen=True, slots=True)
-class ControlToken:
+class ControlToken(NamedTuple):
     """A control token. If it strips, the tokenizer removes the whitespace on that side of it."""
 
     id: int

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 CONTROL: Final = "\ud800"
 """Precedes the text of a control token in marks and in parsed text. No decoded text contains a surrogate."""
@@ -123,8 +123,7 @@ class Reasoning:
         return begun >= 0 and self.end not in marked[begun:]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A piece of an answer or of its reasoning. `ids` is empty if the text is only a part of its tokens."""
 
     text: str

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.options import FIELDS
@@ -34,8 +34,7 @@ KEYS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A slash command. `choices` returns the possible arguments and their descriptions, for completion."""
 
     name: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.messages import Message, Role
 
@@ -110,8 +110,7 @@ class StoredConversation:
         return [first, *(other.name for other in self.setting.others)]
 
 
-@dataclass(frozen=True, slots=True)
-class SearchHit:
+class SearchHit(NamedTuple):
     """A message found by a search, with an excerpt around the match.
 
     `model` is the model that generated it; `created` is in seconds since 1970.

@@ -12,9 +12,8 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes_cli.errors import StoreDamaged, StoreError
 from hermes_cli.store import schema, sqlite_pages
@@ -43,8 +42,7 @@ LONGEST_UNKNOWN = 4 << 30
 """The size in bytes up to which a file without the header of a database is searched for rows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
+class Rescued(NamedTuple):
     """The result of a rescue: the new path of the damaged file, and the numbers of rescued rows."""
 
     aside: Path

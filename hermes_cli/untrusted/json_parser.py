@@ -4,9 +4,8 @@ import json
 import math
 import re
 import sys
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.untrusted.source import BOM, Source, check_size, decode
 
@@ -23,8 +22,7 @@ class UnfitNumber:
     """Replaces a number that is too long or not finite. An error is raised only if the number is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class JsonLimits:
+class JsonLimits(NamedTuple):
     """The limits of a JSON document: bytes, digits in a number, brackets, and commas.
 
     The last two limit memory use: an empty list takes two bytes of text, but 56 bytes of memory. If

@@ -8,9 +8,9 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hermes_cli import __version__
 from hermes_cli.engines.base import Cancel
@@ -48,11 +48,10 @@ _REDIRECT: Final = range(300, 400)
 _RETRIED: Final = {429, 503}
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSettings:
+class ClientSettings(NamedTuple):
     """The time limits, and how often a request is tried again."""
 
-    limits: TimeLimits = field(default_factory=TimeLimits)
+    limits: TimeLimits = TimeLimits()
     retry_delays_s: tuple[float, ...] = RETRY_DELAYS_S
     max_retry_after_s: float = MAX_RETRY_AFTER_S
 

@@ -7,8 +7,7 @@ Source: the WHATWG HTML standard, section 9.2, "Server-sent events" (April 2025)
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from hermes_cli.errors import ServerError
 
@@ -20,8 +19,7 @@ _NDJSON_LINE_END: Final = re.compile(rb"\n")
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamLimits:
+class StreamLimits(NamedTuple):
     """The maximum bytes of a line, of an event, and of a whole stream."""
 
     line: int = 1 << 20
@@ -29,8 +27,7 @@ class StreamLimits:
     total: int = 256 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
+class StreamEvent(NamedTuple):
     """An event of a stream. `retry_ms` is the requested time before a new connection, in milliseconds."""
 
     data: str

@@ -5,9 +5,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import ConfigError, access_hint
 from hermes_cli.server_settings import KEY_SETTINGS, ServerSettings
@@ -38,8 +37,7 @@ class Key:
         return "Key(hidden)"
 
 
-@dataclass(frozen=True, slots=True)
-class KeySource:
+class KeySource(NamedTuple):
     """Where a key is. `setting` is one of KEY_SETTINGS, and `name` its value."""
 
     setting: str

@@ -4,8 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress
@@ -20,8 +19,7 @@ LIMIT_S: Final = 2.0
 MAX_THREADS: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class ServerState:
+class ServerState(NamedTuple):
     """What a server reports about itself. `name` is what the user types for it.
 
     `kind` is one of `server_settings.KINDS`, and `title` how it is written, with its version. `error` is set

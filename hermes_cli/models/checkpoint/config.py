@@ -1,7 +1,6 @@
 """Parses config.json into the dimensions of a model, and rejects models that hermes cannot run."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import WeightFormat
@@ -16,8 +15,7 @@ ADVICE = "choose a chat model, such as openhermes-2 or the starter"
 QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes can quantize, or its GGUF"
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(NamedTuple):
     """The quantization of stored weights. `bits` is the number of bits per weight; `text` is for display."""
 
     format: WeightFormat
@@ -25,8 +23,7 @@ class Quantization:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """The dimensions of a language model. A `context_length` of 0 and an empty `dtype` mean unknown.
 
     `kv_elements` is the number of KV cache elements per token, over all layers. A sliding window does not

@@ -7,9 +7,8 @@ safetensors package is not used, because it is an optional dependency and maps t
 
 import math
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.checkpoint.json_file import parse_object
@@ -44,8 +43,7 @@ DTYPE_BITS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor in the header. `size` is in bytes."""
 
     name: str

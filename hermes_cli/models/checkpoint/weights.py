@@ -7,9 +7,8 @@ the file size, because unpickling can run code. File names are tried in the same
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import ModelUnavailable, access_hint
 from hermes_cli.models.checkpoint.config import Config, Quantization
@@ -28,8 +27,7 @@ _SIZES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 _PACKED: Final = ("qweight", "weight_packed")
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """The weights of a model. Sizes are in bytes.
 
     `linear_parameters` is the number of parameters in the blocks' weight matrices. bitsandbytes quantizes

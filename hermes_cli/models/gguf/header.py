@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from hermes_cli.models.gguf.types import TENSOR_TYPES
 
@@ -79,8 +80,7 @@ def _spans(raw: bytes, count: int) -> Iterator[tuple[int, int]]:
 Value = int | float | bool | str | RawArray
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """The description of a tensor. `type_id` is its ggml type.
 
     The fastest dimension comes first in `shape`. `offset` is in bytes from the start of the data section.
@@ -109,8 +109,7 @@ class TensorInfo:
         return 0 if known is None else self.elements // known[1] * known[2]
 
 
-@dataclass(frozen=True, slots=True)
-class RawHeader:
+class RawHeader(NamedTuple):
     """The metadata and the tensors of a GGUF file, and the offset of the data section in bytes."""
 
     metadata: dict[str, Value]

@@ -15,9 +15,8 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from hermes_cli.errors import DownloadError, ResourcesExhausted
 from hermes_cli.models.download import Progress, require_space, size_text
@@ -33,8 +32,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARTIAL, _RANGE_REFUSED = 206, 416
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """A file of a repository at one commit. `etag` is the blob's name in the cache, and `size` is in bytes.
 
     For files stored in LFS or Xet, which include all weights, the etag is the SHA-256.
@@ -48,8 +46,7 @@ class RemoteFile:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """The hub's address (None for the default of huggingface_hub) and the cache folder to download to.
 
     A broken connection is retried after `pause_s` seconds.

@@ -6,8 +6,8 @@ The files go into the Hugging Face cache, which other programs share. HF_HOME or
 import os
 import re
 import threading
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.download import Progress, no_progress, require_space, size_text
@@ -23,8 +23,7 @@ _CONFIG_FILE = re.compile(
 _IMAGE_ENCODER = re.compile(r"mmproj", re.IGNORECASE)  # not a model by itself
 
 
-@dataclass(frozen=True, slots=True)
-class HubFile:
+class HubFile(NamedTuple):
     """A file in a repository. `size` is in bytes, or None if the hub does not report it."""
 
     name: str

@@ -6,9 +6,8 @@ HTTP client and the token from it.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli import __version__
 from hermes_cli.errors import DownloadError, HermesError
@@ -31,16 +30,14 @@ _SOURCE: Final = Source("the hub's answer", DownloadError, hint="check HF_ENDPOI
 _AGAIN: Final = "wait, then run the command again"
 
 
-@dataclass(frozen=True, slots=True)
-class SearchLimits:
+class SearchLimits(NamedTuple):
     """The limits of a search: seconds for all requests together, and seconds to wait for each next byte."""
 
     total_s: float = 60.0
     idle_s: float = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class FoundModel:
+class FoundModel(NamedTuple):
     """A repository on the hub.
 
     `licence` is the hub's identifier, and empty if unknown. `architecture` is the class of the weights, and

@@ -1,7 +1,6 @@
 """Finds the ways to run a model on this machine, and chooses the best one that fits."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.models.catalogue import WeightFormat, entry_for
@@ -27,8 +26,7 @@ Q8_BLOCK = 32
 """The number of elements that share a scale in q8_0. The width of a head must be a multiple of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """The candidates that a request allows, best first, and the chosen one, or None if none fits.
 
     `precision` and `device` are the requested values, or `auto`. `gguf` is the best candidate for the GGUF of

@@ -1,9 +1,8 @@
 """The devices that a model can run on: the CPU, one GPU, or several of one kind."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.models.gpus import Gpu
@@ -15,8 +14,7 @@ _USED_BY_OTHERS: Final = 0.15
 """If other programs use more than this share of a GPU's memory, and more than 1 GiB, the plan mentions it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The devices that hold a model: `gpus`, or only main memory if there are none. Sizes are in bytes.
 
     `free` is the free memory of each device. `main_memory` is the space for layers that are not on a GPU.

@@ -1,8 +1,7 @@
 """The values of --precision, their meaning in torch and bitsandbytes, and the GPUs that support them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.models.catalogue import WeightFormat
@@ -27,8 +26,7 @@ _CAPABILITY_FOR: Final = {
 NF4_BITS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Precision:
+class Precision(NamedTuple):
     """The precision in which a model runs.
 
     `dtype` is torch's name for the type of the unquantized weights, and empty for a GGUF. `quantization` is

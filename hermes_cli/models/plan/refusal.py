@@ -1,7 +1,8 @@
 """The error for a model that does not fit in memory, and smaller alternatives to it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from hermes_cli.errors import ResourcesExhausted, UsageError
 from hermes_cli.models.catalogue import STARTER, STARTER_BYTES, WeightFormat
@@ -52,8 +53,7 @@ def _distinct_gib(needed: int, free: int) -> tuple[str, str]:
     return f"{needed / GIB:.3f}", f"{free / GIB:.3f}"
 
 
-@dataclass(frozen=True, slots=True)
-class Smaller:
+class Smaller(NamedTuple):
     """An alternative to load if memory runs out: another `request`, or another `model`.
 
     `advice` names the option and the memory that it needs. `what` completes the question "Load it …

@@ -5,8 +5,7 @@ Source: the Character Card V3 specification, "Decorators". Unsupported decorator
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.messages import Role
 from hermes_cli.personas.formats.import_result import Remarks
@@ -32,8 +31,7 @@ _POSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Decorated:
+class Decorated(NamedTuple):
     """Content without its decorators, the supported decorators by name, and the lines of unsupported ones."""
 
     content: str

@@ -7,9 +7,8 @@ before IEND. V3 takes precedence.
 import binascii
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas.formats import card
@@ -36,8 +35,7 @@ _TRANSPARENCY: Final = {0: 2, 2: 6, 3: 256}
 _HINT: Final = "some sites and programs remove or damage cards: get the original file"
 
 
-@dataclass(frozen=True, slots=True)
-class PngChunk:
+class PngChunk(NamedTuple):
     """A chunk of an image: its type, and its start and end in the file with header and checksum."""
 
     type: bytes
@@ -87,8 +85,7 @@ def without_cards(data: bytes) -> bytes:
     return b"".join([SIGNATURE, *others])
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """A PNG file that has no chunks but those with its pixels, and its width and height."""
 
     png: bytes

@@ -6,9 +6,9 @@ only if a file might be in that format.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import PersonaError
 from hermes_cli.personas import template
@@ -43,8 +43,7 @@ _FORMATS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(NamedTuple):
     """The format of a file, and its content if it was parsed to recognize the format."""
 
     kind: str

@@ -6,10 +6,11 @@ last leaf; earlier leaves are final. This requires two deviations from CommonMar
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_block import StateBlock, lheading
@@ -42,8 +43,7 @@ class LeafKind(Enum):
     EMPTY = auto()  # an empty list item or quote
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(NamedTuple):
     """A quote or a list item, with the prefixes of its first row (`head`) and of its other rows (`rest`).
 
     `line` is the number of its first line, which identifies the container.
@@ -77,8 +77,7 @@ class Leaf:
     aligns: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """A top-level block, or an item of a top-level list, at which parsing can restart.
 
     `number` is the number of an item in an ordered list.
@@ -89,13 +88,12 @@ class Unit:
     number: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """The structure of parsed text. `references` are its link definitions, by label."""
 
     leaves: Sequence[Leaf]
     units: Sequence[Unit]
-    references: References = field(default_factory=dict)
+    references: References = MappingProxyType({})
 
 
 @cache

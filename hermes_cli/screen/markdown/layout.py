@@ -3,7 +3,7 @@
 import re
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.text import Text
 
@@ -31,8 +31,7 @@ _BLANK = re.compile(r"[ \n]")
 _LAST_WORD = re.compile(r"[^ \n]+\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class LeafLayout:
+class LeafLayout(NamedTuple):
     """The rows of a leaf, of which the first `settled` ones are final.
 
     `ends` holds the offset in the leaf at which each row ends: in characters of text, or in lines of code.
@@ -43,8 +42,7 @@ class LeafLayout:
     settled: int
 
 
-@dataclass(frozen=True, slots=True)
-class LayoutSettings:
+class LayoutSettings(NamedTuple):
     """The layout settings: the width in cells, and whether quoted speech is highlighted."""
 
     width: int

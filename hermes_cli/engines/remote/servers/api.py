@@ -6,9 +6,8 @@ third, their number is an estimate.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from hermes_cli.engines.base import Cancel, FinishReason, Progress, Usage
 from hermes_cli.engines.remote.client import ServerClient
@@ -39,8 +38,7 @@ class Level(IntEnum):
     ESTIMATED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteModel:
+class RemoteModel(NamedTuple):
     """A model of a server. Sizes are in tokens, and None if they are unknown.
 
     `context_size` is the context window with which it is loaded, and `max_context_size` the longest that it
@@ -53,8 +51,7 @@ class RemoteModel:
     is_loaded: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerPart:
+class AnswerPart(NamedTuple):
     """A part of an answer. `ids` are the token ids of `text`, if the server reports them.
 
     llama-server reports only the last id of a character of several tokens; `generated` is then greater than
@@ -71,8 +68,7 @@ class AnswerPart:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerRequest:
+class AnswerRequest(NamedTuple):
     """A request for an answer. `read` returns the part of the answer in the JSON value of an event."""
 
     url: str
