@@ -1,15 +1,13 @@
 """The defaults of all lorebooks, which the [lore] table of the config file sets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 MAX_SCAN_DEPTH: Final = 1000
 _LIMITS: Final = {"share": 100, "constant_share": 100, "scan_depth": MAX_SCAN_DEPTH}
 
 
-@dataclass(frozen=True, slots=True)
-class LoreSettings:
+class LoreSettings(NamedTuple):
     """How lore entries are matched, and how much of the context window they may use.
 
     A lorebook or an entry can override these values, which are the defaults of SillyTavern. `share` is the
@@ -51,4 +49,4 @@ def parse_text(name: str, text: str) -> int | bool:
     return parsed
 
 
-NAMES: Final = tuple(field.name for field in fields(LoreSettings))
+NAMES: Final = LoreSettings._fields

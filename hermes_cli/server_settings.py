@@ -1,9 +1,8 @@
 """The model servers of the user: the [servers.NAME] tables of the config file."""
 
 import re
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from hermes_cli.options import MAX_CONTEXT, MIN_CONTEXT, parse_context, suggestion
 
@@ -15,8 +14,7 @@ _BOOLEANS: Final = {"true": True, "false": False}
 _NAME: Final = "letters, digits, - and _"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerSettings:
+class ServerSettings(NamedTuple):
     """A model server. Only `url` is required.
 
     `kind` is one of KINDS, or "" to find out by asking the server. The key is in the environment variable
@@ -36,7 +34,7 @@ class ServerSettings:
     context: int | None = None
 
 
-NAMES: Final = tuple(field.name for field in fields(ServerSettings))
+NAMES: Final = ServerSettings._fields
 _RANGES: Final = {"timeout": (1, MAX_TIMEOUT_S), "context": (MIN_CONTEXT, MAX_CONTEXT)}
 
 
@@ -61,8 +59,9 @@ def parse_text(key: str, text: str) -> str | int | bool:
 
 def summary(server: ServerSettings) -> str:
     """Return a server in one line. The name of its key's source is included, and never the key."""
-    others = [field for field in fields(server) if getattr(server, field.name) not in ("", field.default)]
-    shown = [f"{field.name} = {getattr(server, field.name)}" for field in others if field.name != "url"]
+    default = ServerSettings(server.url)
+    others = [name for name in NAMES if getattr(server, name) not in ("", getattr(default, name))]
+    shown = [f"{name} = {getattr(server, name)}" for name in others]
     return ", ".join([server.url, *shown])
 
 

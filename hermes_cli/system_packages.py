@@ -3,7 +3,6 @@
 This module uses only the standard library, because `make` runs it before anything is installed.
 """
 
-import ctypes
 import os
 import re
 import shutil
@@ -47,6 +46,8 @@ _NOT_FOUND: Final = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared obj
 
 def can_load(library: str) -> bool:
     """Return whether `library` can be loaded. If it can, it stays loaded."""
+    import ctypes
+
     try:
         ctypes.CDLL(library)
     except OSError:

@@ -43,8 +43,17 @@ def test_session_commands_do_not_import_the_models_package(home: Mapping[str, st
 
 
 def test_a_chat_starts_without_what_it_may_not_need(home: Mapping[str, str], tmp_path: Path) -> None:
-    """A first message, imported cards and the versions of libraries are read only if there are any."""
-    unneeded = {"hermes_cli.application.prompt", "hermes_cli.personas.formats", "importlib.metadata"}
+    """Most is imported with the first message, and the planner only for a model on this machine."""
+    unneeded = {
+        "hermes_cli.application.prompt",
+        "hermes_cli.chat.prompt_builder",
+        "hermes_cli.engines.remote.engine",
+        "hermes_cli.models.facts",
+        "hermes_cli.models.hub",
+        "hermes_cli.models.plan.planner",
+        "hermes_cli.personas.formats",
+        "importlib.metadata",
+    }
     assert not modules(home, ["chat", "-m", script(tmp_path)]) & unneeded
 
 

@@ -13,7 +13,6 @@ from hermes_cli.store import input_history
 from hermes_cli.store.database import explained
 from hermes_cli.store.locks import LOCKS_FOLDER
 from hermes_cli.store.records import StoredConversation
-from hermes_cli.store.rescue import kept_aside, rescue
 from hermes_cli.store.store import Store
 from hermes_cli.untrusted.source import is_file
 
@@ -59,6 +58,8 @@ def _was_emptied(file: Path) -> bool:
 
 def _recover(runtime: Runtime, problem: str, *, even_if_it_opens: bool = False) -> None:
     """Replace a damaged database with a new one that holds the readable data. Raises StoreError."""
+    from hermes_cli.store.rescue import rescue
+
     saved = rescue(runtime.paths.conversations, even_if_it_opens=even_if_it_opens)
     if saved is not None:
         messages, count = pluralize(saved.messages, "message"), pluralize(saved.conversations, "conversation")
@@ -133,6 +134,8 @@ def _delete(runtime: Runtime, store: Store, conversations: Sequence[StoredConver
     count = store.remove([conversation.id for conversation in conversations])
     input_history.forget(runtime.paths.history, lines)
     runtime.terminal.notice(f"deleted {pluralize(count, 'conversation')}")
+    from hermes_cli.store.rescue import kept_aside
+
     for path in kept_aside(runtime.paths.conversations):
         runtime.terminal.notice(f"{path}, a damaged database, may still contain deleted text; delete it too")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # these imports take longer than printing the help
     from hermes_cli.config import Settings
     from hermes_cli.models.plan.request import PlanRequest
     from hermes_cli.personas.persona import Persona
-    from hermes_cli.prompts.format_choice import TemplateRequest
+    from hermes_cli.prompts.template_request import TemplateRequest
 
 SHOW, OFF = "show", "off"
 """Values of `--thinking`."""
@@ -143,7 +143,7 @@ class Flags:
         )
 
     def _template_request(self, settings: "Settings") -> "TemplateRequest | None":
-        from hermes_cli.prompts.format_choice import read_request
+        from hermes_cli.prompts.template_request import read_request
 
         if self.chat_template is not None:
             return read_request(self.chat_template)

@@ -19,7 +19,7 @@ from hermes_cli.models.plan.refusal import Smaller
 from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import gib
 from hermes_cli.placement import difference
-from hermes_cli.prompts.format_choice import RAW
+from hermes_cli.prompts.template_request import RAW
 from hermes_cli.screen.progress import loading
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 

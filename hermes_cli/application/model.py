@@ -10,7 +10,7 @@ from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import UsageError
 from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.selected_model import SelectedModel
-from hermes_cli.prompts.format_choice import RAW
+from hermes_cli.prompts.template_request import RAW
 
 SCRIPTED = "scripted:"
 """`-m scripted:FILE` answers with the turns of a TOML file."""

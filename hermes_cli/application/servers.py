@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hermes_cli.application.runtime import Runtime
@@ -34,7 +33,7 @@ def find_server(runtime: Runtime, name: str | None, *, insecure: bool = False) -
             raise
         source = f"the model is set in the {runtime.settings.source('model')}"
         raise type(error)(error.message, "; ".join(filter(None, (source, error.hint)))) from None
-    return replace(found, is_insecure=True) if found is not None and insecure else found
+    return found._replace(is_insecure=True) if found is not None and insecure else found
 
 
 def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
@@ -48,7 +47,7 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
 
     client, api = connect(address, runtime.environ, Cancel())
     try:
-        return replace(address, model=only_model(client, api, Cancel()))
+        return address._replace(model=only_model(client, api, Cancel()))
     except UsageError:
         if not (runtime.terminal.stdin_is_tty and runtime.terminal.stderr_is_tty):
             raise
@@ -61,7 +60,7 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
     runtime.terminal.rows(columns(rows, indent="  "))
     answer = runtime.terminal.ask(f"1 to {len(models)} [1]: ").strip() or "1"
     chosen = models[int(answer) - 1] if answer.isdecimal() and 1 <= int(answer) <= len(models) else models[0]
-    return replace(address, model=chosen.name)
+    return address._replace(model=chosen.name)
 
 
 def open_server(

@@ -31,7 +31,7 @@ from hermes_cli.personas.lorebook import Lorebook, without_duplicates
 from hermes_cli.personas.macros import Macros
 from hermes_cli.personas.opening import macros_of, open_with
 from hermes_cli.personas.persona import DEFAULT_USER, Persona
-from hermes_cli.prompts.format_choice import RAW
+from hermes_cli.prompts.template_request import RAW
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 from hermes_cli.store.records import StoredConversation
 from hermes_cli.store.store import Store

@@ -1,8 +1,8 @@
 """Validates text for the model: UTF-8 without NUL characters. Nothing is normalized."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.untrusted import source
@@ -12,8 +12,7 @@ MAX_BYTES = 64 << 20
 """Maximum size of an input: more than any context window can hold, but small enough for memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(NamedTuple):
     """A file to send with a message: its name, and its text below a line with the name."""
 
     name: str

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.lore_settings import LoreSettings
@@ -31,8 +32,7 @@ class Names(StrEnum):
         return self is Names.ALWAYS or (self is Names.GROUPS and members > 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """The model's summary of the oldest turns, which replaces them in the prompt.
 
     `through` is the store's id of the last of these turns, or 0 if it is not stored.

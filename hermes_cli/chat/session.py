@@ -4,9 +4,9 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hermes_cli.chat.members import Member, named
-from hermes_cli.chat.prompt import Prompt
 from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.session_prompt import SessionPrompt
@@ -19,6 +19,9 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.tree import MessageState, Node
 from hermes_cli.untrusted.deadline import Deadline
+
+if TYPE_CHECKING:
+    from hermes_cli.chat.prompt import Prompt  # imported with the first prompt
 
 
 class Session(SessionState):
@@ -225,14 +228,14 @@ class Session(SessionState):
 
     # The prompt
 
-    def assembled(self, *more: Message) -> Prompt:
+    def assembled(self, *more: Message) -> "Prompt":
         """Return the prompt of the next speaker for the conversation followed by `more`.
 
         It may exceed the context window.
         """
         return self.prompts.assembled((*self.turns, *more), self.next_speaker)
 
-    def next_prompt(self) -> Prompt:
+    def next_prompt(self) -> "Prompt":
         """Return the prompt for the user's next turn, which is empty, with the beginning of the answer."""
         speaker, turn = self.next_speaker, self._new_message(Role.USER, "")
         beginning = self._new_answer("", speaker)
@@ -252,7 +255,7 @@ class Session(SessionState):
             messages = self.assembled(turn).messages
             engine.prefill_ahead(messages[: messages.index(turn)])
 
-    def _fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> Prompt | None:
+    def _fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> "Prompt | None":
         """Return the prompt when the model is loaded, or None if this was cancelled."""
         return self.prompts.fitted(turns, speaker, cancel) if is_ready(self.engine, cancel) else None
 
@@ -278,4 +281,4 @@ def without_first_spaces(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     for chunk in chunks:
         text = chunk.text if has_begun else chunk.text.lstrip()
         has_begun = has_begun or bool(text)
-        yield replace(chunk, text=text)
+        yield chunk._replace(text=text)

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hermes_cli.chat.members import Member
-from hermes_cli.chat.overflow import left_out_remarks, overflow_error
-from hermes_cli.chat.prompt import PartKind, Prompt
-from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, Summary
-from hermes_cli.chat.summarize import summarize
 from hermes_cli.chat.turn_macros import idle_seconds, report_unknown
 from hermes_cli.engines.base import Cancel
 from hermes_cli.messages import Message
 from hermes_cli.tree import Tree
 from hermes_cli.untrusted.deadline import Deadline
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # most are imported with the first prompt, after the user has typed a message
+    from hermes_cli.chat.prompt import PartKind, Prompt
+    from hermes_cli.chat.prompt_builder import PromptBuilder
     from hermes_cli.chat.session import Session
 
 
@@ -25,10 +23,10 @@ class SessionPrompt:
     def __init__(self, session: "Session") -> None:
         self._session = session
         self.files: tuple[str, ...] = ()
-        self._builders = dict[int, tuple[tuple[object, ...], PromptBuilder]]()
+        self._builders = dict[int, tuple[tuple[object, ...], "PromptBuilder"]]()
         self._reported: tuple[Tree, set[PartKind]] = session.tree, set()
 
-    def assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline | None = None) -> Prompt:
+    def assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline | None = None) -> "Prompt":
         """Return the prompt for the answer of a member. It may exceed the context window."""
         deadline = deadline or self._session.next_deadline()
         prompt = self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
@@ -38,7 +36,9 @@ class SessionPrompt:
             prompt = self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
         return prompt
 
-    def _builder(self, speaker: int, summary: Summary | None, deadline: Deadline) -> PromptBuilder:
+    def _builder(self, speaker: int, summary: Summary | None, deadline: Deadline) -> "PromptBuilder":
+        from hermes_cli.chat.prompt_builder import PromptBuilder
+
         session, member = self._session, self._session.members[speaker]
         settings = member.prompt_settings
         max_tokens = session.options.options.max_tokens
@@ -64,7 +64,7 @@ class SessionPrompt:
                 return summary
         return None
 
-    def fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> Prompt | None:
+    def fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> "Prompt | None":
         """Return the prompt. With Overflow.SUMMARISE, turns that do not fit are summarized first.
 
         Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
@@ -83,6 +83,8 @@ class SessionPrompt:
         if prompt.skipped:
             session.remarks.append(prompt.skipped)
         if prompt.tokens >= prompt.window:
+            from hermes_cli.chat.overflow import overflow_error
+
             opening, settings = member.opening, member.prompt_settings
             raise overflow_error(
                 prompt, turns, session.engine, opening=opening, settings=settings, files=self.files
@@ -93,6 +95,8 @@ class SessionPrompt:
         self, turns: Sequence[Message], first: int, earlier: Summary | None, member: Member, cancel: Cancel
     ) -> bool:
         """Replace the turns before `first` by a summary. Return False if it was cancelled."""
+        from hermes_cli.chat.summarize import summarize
+
         session = self._session
         text = summarize(
             session.engine,
@@ -113,11 +117,13 @@ class SessionPrompt:
             session.warnings.append(f"Left out the first {count}: too long to summarize")
         return True
 
-    def _report_left_out(self, prompt: Prompt, member: Member) -> None:
+    def _report_left_out(self, prompt: "Prompt", member: Member) -> None:
         """Add a warning about each kind of part that is left out, and a remark about unknown macros.
 
         A warning is added once in a conversation.
         """
+        from hermes_cli.chat.overflow import left_out_remarks
+
         tree = self._session.tree
         reported = self._reported[1] if self._reported[0] is tree else set()
         new = [part for part in prompt.left_out if part.kind not in reported]

@@ -243,7 +243,7 @@ class SessionState:
             raise UsageError("there is nothing to copy yet", "send a message first")
         turns, tree = self.turns, self.tree.fork()
         summaries = tuple(
-            replace(summary, through=tree.sent_path[summary.covers - 1].id)
+            summary._replace(through=tree.sent_path[summary.covers - 1].id)
             for summary in self.summaries
             if turns[: summary.covers] == summary.turns
         )

@@ -34,7 +34,8 @@ def tokens(
 
     Only the flags of `ask` that change the prompt are accepted.
     """
-    from hermes_cli.application.prompt import completion_tokens, prompt_tokens, read_prompt
+    from hermes_cli.application.prompt import read_prompt
+    from hermes_cli.application.prompt_tokens import completion_tokens, prompt_tokens
 
     if raw:
         flags.check_raw(prefill)

@@ -8,7 +8,6 @@ new answer.
 import itertools
 import operator
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -45,8 +44,7 @@ class FinishReason(StrEnum):
     CANCELLED = "cancelled"  # the caller set `cancel`
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts of one answer.
 
     `prompt_tokens` counts the whole prompt, and `cached_tokens` the part of it that was already in the KV
@@ -92,8 +90,7 @@ class Progress(NamedTuple):
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of an answer, made of whole characters. The last chunk contains the Completion.
 
     `reasoning` is a piece of the model's reasoning, which precedes `text`. Before the first text, chunks with

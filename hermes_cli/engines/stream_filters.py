@@ -5,7 +5,7 @@ Each filter is incremental: its result does not depend on how the text is split 
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, Usage
 from hermes_cli.errors import UsageError
@@ -225,7 +225,7 @@ class Answer:
         first_token = now if self._first_token is None else self._first_token
         timings = Timings(first_token - self._start, now - first_token)
         reason = self.finish_reason or engine_reason
-        usage = replace(usage, reasoning_tokens=self._reasoning_tokens)
+        usage = usage._replace(reasoning_tokens=self._reasoning_tokens)
         return Completion(reason, usage, timings, self._turn_ids(), no_graphs_reason)
 
     def _turn_ids(self) -> TurnIds:

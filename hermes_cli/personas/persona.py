@@ -23,8 +23,7 @@ class Example(NamedTuple):
     assistant: str
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Text inserted `depth` turns from the end of every prompt; 0 means after the user's last turn."""
 
     text: str

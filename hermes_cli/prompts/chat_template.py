@@ -1,11 +1,11 @@
 """A chat template as the files of a model declare it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ChatTemplate:
+class ChatTemplate(NamedTuple):
     """The source of a chat template. `special_tokens` are the texts of `bos_token` and others.
 
     If the model `adds_bos`, each prompt begins with this token, even if the template does not contain it. If
@@ -13,6 +13,6 @@ class ChatTemplate:
     """
 
     source: str
-    special_tokens: Mapping[str, str] = field(default_factory=dict)
+    special_tokens: Mapping[str, str] = MappingProxyType({})
     adds_bos: bool = False
     begins_with_text: bool = False

@@ -1,8 +1,7 @@
 """Lines of input, the reader for piped input, and triple-quoted blocks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from hermes_cli.chat.input_text import MAX_BYTES, check_input_size, text_of
 from hermes_cli.errors import UsageError
@@ -11,8 +10,7 @@ PROMPT = "> "
 CONTINUATION = ". "
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line or block of input. If `verbatim` is true, the text is never parsed as a command."""
 
     text: str

@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from types import FrameType
 
 from hermes_cli.chat.input_text import check_text, message_text
@@ -62,7 +61,7 @@ class Loop:
         def read_turn() -> bool:
             line = self._reader.read()
             if line is not None:
-                self._turn(replace(line, text=check_text(line.text, "the line")))
+                self._turn(line._replace(text=check_text(line.text, "the line")))
             return line is not None
 
         return self._guarded(read_turn)

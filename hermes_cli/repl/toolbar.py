@@ -1,6 +1,6 @@
 """The toolbar under the prompt: one line with the model, the persona, the context and the speed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hermes_cli.screen.cells import cell_count, cut
 from hermes_cli.screen.waiting import FRAMES
@@ -17,8 +17,7 @@ Part = tuple[str, str]
 """A style name and the text to show in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """The contents of the toolbar.
 
     `loading` describes the model being loaded, and `failed` the error if loading failed. `used` and `size`

@@ -348,12 +348,19 @@ def test_ctrl_c_during_the_wait_keeps_the_message(home: Env, fake: Fake, kind: s
     assert saved_texts(home) == ["Tell me a story."]
 
 
-HEAVY = "torch", "transformers", "xllamacpp", "tokenizers", "huggingface_hub"
+HEAVY = (
+    "torch",
+    "transformers",
+    "xllamacpp",
+    "tokenizers",
+    "huggingface_hub",
+    "hermes_cli.models.plan.planner",
+)
 
 
 @pytest.mark.parametrize("command", [["ask", "Hi"], ["chat"]])
 def test_a_model_on_a_server_needs_no_heavy_library(home: Env, command: list[str]) -> None:
-    """Neither PyTorch nor llama.cpp is imported."""
+    """Neither PyTorch nor llama.cpp is imported, nor the planner."""
     code = (
         "import sys\nfrom hermes_cli import app\n"
         "from hermes_cli.screen.terminal import Terminal\nimport os\n"

@@ -17,7 +17,7 @@ from hermes_cli.messages import Message, Role
 from hermes_cli.models.checkpoint.folder import templates_of
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
-from hermes_cli.prompts.format_choice import RAW, TemplateRequest, read_request
+from hermes_cli.prompts.template_request import RAW, TemplateRequest, read_request
 from tests.engines.plans import plan_for
 from tests.gguf_models import write_openhermes_gguf
 from tests.prompts.chat_templates import FAMILIES, family_reference, family_tokenizer_json

@@ -16,7 +16,7 @@ from hermes_cli.models.requirements import Finder
 from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.models.selection import make_plan, resolve
 from hermes_cli.models.units import GIB
-from hermes_cli.prompts.format_choice import RAW, read_request
+from hermes_cli.prompts.template_request import RAW, read_request
 from tests.models.conftest import MakeGguf
 from tests.models.small_checkpoint import checkpoint_files, put_in_cache, write_checkpoint
 

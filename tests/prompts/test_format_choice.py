@@ -8,14 +8,8 @@ import pytest
 from hermes_cli.errors import ConfigError, HermesError, ModelUnavailable
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import missing_tokens
-from hermes_cli.prompts.format_choice import (
-    MAX_FILE,
-    RAW,
-    FormatChoice,
-    ModelTemplates,
-    TemplateRequest,
-    read_request,
-)
+from hermes_cli.prompts.format_choice import FormatChoice, ModelTemplates
+from hermes_cli.prompts.template_request import MAX_FILE, RAW, TemplateRequest, read_request
 
 OWN, TOOLS = ChatTemplate("own"), ChatTemplate("tools")
 SPECIAL = {"bos_token": "<s>"}

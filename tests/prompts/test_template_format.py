@@ -8,10 +8,11 @@ from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import missing_tokens
-from hermes_cli.prompts.format_choice import ModelTemplates, read_request
+from hermes_cli.prompts.format_choice import ModelTemplates
 from hermes_cli.prompts.protected_text import ControlToken
 from hermes_cli.prompts.template_budget import InvalidTemplate
 from hermes_cli.prompts.template_format import TemplateFormat
+from hermes_cli.prompts.template_request import read_request
 from hermes_cli.prompts.text_encoder import PIECE
 from tests.prompts.chat_templates import FAMILIES, family_reference, family_tokenizer_json
 from tests.prompts.template_checks import (

@@ -1,7 +1,5 @@
 """The toolbar: one line, never wider than the terminal, with the most important facts first."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,4 +118,4 @@ def test_a_model_that_could_not_be_loaded_is_shown_first() -> None:
 def test_a_remark_is_shown_before_the_counts() -> None:
     """In a terminal of 80 columns, a long model name leaves room for it."""
     named = Facts("openhermes-2.5-mistral-7b 4-bit NF4", "Hermes 2", used=1234, size=4096, speed=41.6)
-    assert "not saved" in text(dataclasses.replace(named, remarks=("not saved",)), 80)
+    assert "not saved" in text(named._replace(remarks=("not saved",)), 80)

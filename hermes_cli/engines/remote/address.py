@@ -4,8 +4,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from hermes_cli.engines.remote.key import KeySource
@@ -36,8 +35,7 @@ _MAX_PORT: Final = 65535
 _DEFAULT_PATH: Final = "/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
+class ServerAddress(NamedTuple):
     """The address of a model server.
 
     `base_url` is the URL of its OpenAI API, such as http://localhost:1234/v1. `kind` is one of
@@ -88,7 +86,7 @@ def parse(text: str, servers: Mapping[str, ServerSettings]) -> ServerAddress | N
     if settings is None:
         return None
     address = from_settings(name, settings)
-    return replace(address, model=_check_model(model, UsageError)) if model else address
+    return address._replace(model=_check_model(model, UsageError)) if model else address
 
 
 def from_settings(name: str, settings: ServerSettings) -> ServerAddress:

@@ -66,5 +66,5 @@ class TextAnswer:
         now = time.monotonic()
         first_token = now if self._first_token is None else self._first_token
         timings = Timings(first_token - self._start, now - first_token)
-        usage = replace(usage, reasoning_tokens=min(self._reasoning_pieces, usage.completion_tokens))
+        usage = usage._replace(reasoning_tokens=min(self._reasoning_pieces, usage.completion_tokens))
         return Completion(self.finish_reason or engine_reason, usage, timings)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, PromptToken
@@ -81,7 +80,7 @@ class RemoteVocabulary:
         turns = _PROBE[1:]  # a template without a system role is adapted here, and perhaps not there
         theirs = self._tokens.sent_ids(self._client, self._model, turns, Cancel())
         for adds_bos in (False, True):
-            source = replace(template, adds_bos=adds_bos)
+            source = template._replace(adds_bos=adds_bos)
             try:
                 made = TemplateFormat(source, self.encode, control, self._identifier())
             except ModelUnavailable:  # hermes' sandbox refuses the template

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from hermes_cli.errors import UsageError
 from hermes_cli.options import suggestion
-from hermes_cli.prompts.format_choice import ANY_MODEL, TemplateRequest
+from hermes_cli.prompts.template_request import ANY_MODEL, TemplateRequest
 
 AUTO: Final = "auto"
 """The value of --precision and --device for automatic selection."""

@@ -1,11 +1,15 @@
 """`/context`: a chart of how the context window is used, and a change of its size."""
 
-from hermes_cli.chat.prompt import Prompt
+from typing import TYPE_CHECKING
+
 from hermes_cli.errors import UsageError
 from hermes_cli.options import CONTEXT_EXAMPLES, MAX_CONTEXT, MIN_CONTEXT, parse_context
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import ABOUT
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+
+if TYPE_CHECKING:
+    from hermes_cli.chat.prompt import Prompt  # imported with the first prompt
 
 BAR = 30
 """Width in cells of a bar that fills the whole context window."""
@@ -30,7 +34,7 @@ def context(state: ReplState, argument: str) -> None:
     state.notice(f"Reloaded {sanitize_line(state.host.describe_model(), LONG_LINE)}")
 
 
-def rows(prompt: Prompt) -> list[tuple[str, ...]]:
+def rows(prompt: "Prompt") -> list[tuple[str, ...]]:
     """Return the parts of a prompt in order, each with a bar, followed by the totals."""
     table = list[tuple[str, ...]]()
     for part in prompt.parts:

@@ -16,7 +16,6 @@ from hermes_cli.screen.columns import pluralize, when
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.store import input_history
 from hermes_cli.store.records import StoredConversation
-from hermes_cli.store.rescue import kept_aside
 
 SHOWN = 20
 UNSAVED = "a chat that is not saved has only its own conversations, not the saved ones"
@@ -148,6 +147,8 @@ def forget(state: ReplState, argument: str) -> None:
         state.history.forget(lines)
     state.notice("Deleted this conversation and started a new one.")
     if store.file is not None:
+        from hermes_cli.store.rescue import kept_aside
+
         for path in kept_aside(store.file):
             state.notice(f"{path}, a damaged database, may still contain this conversation; delete it too.")
     state.greet()

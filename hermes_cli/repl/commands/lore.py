@@ -1,9 +1,8 @@
 """`/lore`: shows the active lore entries, adds an entry, or switches one off and on."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from hermes_cli.chat.lore_budget import ActiveEntry
-from hermes_cli.chat.lore_scan import ALWAYS
 from hermes_cli.chat.members import Member
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Role
@@ -12,6 +11,9 @@ from hermes_cli.personas.lorebook import EXCERPT, Lorebook, LoreEntry, labels
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.columns import pluralize
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
+
+if TYPE_CHECKING:
+    from hermes_cli.chat.lore_budget import ActiveEntry  # imported with the first prompt
 
 ADD = "add"
 OFF = "off"
@@ -178,8 +180,10 @@ def _show_member(state: ReplState, speaker: int) -> None:
 
 
 def _rows(
-    names: Sequence[str], entries: Sequence[ActiveEntry], remarks: Sequence[str]
+    names: Sequence[str], entries: "Sequence[ActiveEntry]", remarks: Sequence[str]
 ) -> list[tuple[str, ...]]:
+    from hermes_cli.chat.lore_scan import ALWAYS
+
     return [
         (
             names[active.number],

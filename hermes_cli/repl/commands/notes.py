@@ -1,8 +1,5 @@
 """Slash commands for the user's note and for the summary of the oldest turns."""
 
-from dataclasses import replace
-
-from hermes_cli.chat.summarize import LEAD
 from hermes_cli.errors import UsageError
 from hermes_cli.personas.persona import Note
 from hermes_cli.repl.state import ReplState
@@ -28,7 +25,7 @@ def note(state: ReplState, argument: str) -> None:
     text, _, last = argument.rpartition(" ")
     has_depth = text.strip() and last.isdecimal() and len(last) < 3 and int(last) <= MAX_DEPTH  # noqa: PLR2004
     added = Note(text.strip(), int(last)) if has_depth else Note(argument, DEPTH)
-    added = replace(added, text=session.filled(added.text))
+    added = added._replace(text=session.filled(added.text))
     session.change_settings(note=added)
     where = f"{pluralize(added.depth, 'turn')} from the end of" if added.depth else "after your last turn in"
     state.notice(f"The note is inserted {where} every prompt; /note - removes it.")
@@ -55,6 +52,8 @@ def summary(state: ReplState, argument: str) -> None:
     elif argument == EDIT:
         state.edit(found.text, lambda new: _change(state, new))
     else:
+        from hermes_cli.chat.summarize import LEAD
+
         _change(state, LEAD + argument)
 
 
@@ -62,6 +61,6 @@ def _change(state: ReplState, text: str) -> None:
     session = state.session
     found = session.prompts.summary_of(session.turns)
     session.set_summaries(
-        tuple(replace(summary, text=text) if summary is found else summary for summary in session.summaries)
+        tuple(summary._replace(text=text) if summary is found else summary for summary in session.summaries)
     )
     state.notice("Changed the summary.")
