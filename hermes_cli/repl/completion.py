@@ -1,14 +1,17 @@
 """Completion at the prompt: the names of slash commands, their arguments, and file paths."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
 from hermes_cli.errors import HermesError
-from hermes_cli.repl import command_table
 from hermes_cli.repl.state import ReplState
 from hermes_cli.screen.sanitize import sanitize_line
+
+if TYPE_CHECKING:
+    from hermes_cli.repl.command_table import Command  # imported with the first line
 
 
 class CommandCompleter(Completer):
@@ -29,6 +32,8 @@ class CommandCompleter(Completer):
         line = document.text_before_cursor
         if not line.startswith("/") or line.startswith("//") or "\n" in line:
             return
+        from hermes_cli.repl import command_table
+
         name, blank, argument = line[1:].partition(" ")
         command = command_table.find(name)
         if not blank:
@@ -38,9 +43,7 @@ class CommandCompleter(Completer):
         elif command is not None:
             yield from self._arguments(command, argument, event)
 
-    def _arguments(
-        self, command: command_table.Command, argument: str, event: CompleteEvent
-    ) -> Iterable[Completion]:
+    def _arguments(self, command: "Command", argument: str, event: CompleteEvent) -> Iterable[Completion]:
         choices = command.choices(self._state) if command.choices else {}
         for choice, meta in choices.items():
             if choice.lower().startswith(argument.lower()) and choice.isprintable():

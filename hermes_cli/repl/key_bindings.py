@@ -10,7 +10,6 @@ from prompt_toolkit.keys import Keys
 
 from hermes_cli.errors import UsageError
 from hermes_cli.repl import editor
-from hermes_cli.repl.command_table import command_line
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS, Pastes
 from hermes_cli.repl.line_reader import is_open_block
 from hermes_cli.repl.state import ReplState
@@ -18,6 +17,8 @@ from hermes_cli.repl.state import ReplState
 
 def _enter_begins_line(state: ReplState, text: str) -> bool:
     """Return whether Enter begins a new line. It always runs a command, so that /multiline can be undone."""
+    from hermes_cli.repl.command_table import command_line
+
     is_command = text.startswith("/") and "\n" not in text and command_line(text) is not None
     return is_open_block(text) or (state.multiline and not is_command)
 

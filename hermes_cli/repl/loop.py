@@ -12,7 +12,6 @@ from types import FrameType
 
 from hermes_cli.chat.input_text import check_text, message_text
 from hermes_cli.errors import HermesError, ReaderGone, ResourcesExhausted, as_hermes_error
-from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
 from hermes_cli.repl.line_reader import Line, TurnReader
 from hermes_cli.repl.state import ReplState
@@ -93,6 +92,8 @@ class Loop:
             self._state.exit_code = self._state.exit_code or error.exit_code
 
     def _turn(self, line: Line) -> None:
+        from hermes_cli.repl import command_table
+
         handler, self._state.next_line_handler = self._state.next_line_handler, None
         send = handler or self._send
         command = None if line.verbatim else command_table.command_line(line.text)
@@ -112,6 +113,8 @@ class Loop:
         return self._interactive and not line.verbatim and line.text.lower() in {"exit", "quit"}
 
     def _run(self, line: str) -> None:
+        from hermes_cli.repl import command_table
+
         name, *rest = line.split(maxsplit=1) or [""]
         command = command_table.find(name)
         if command is None:

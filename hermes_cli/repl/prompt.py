@@ -23,7 +23,6 @@ from prompt_toolkit.styles import Style
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.errors import Interrupted
 from hermes_cli.repl import editor, key_bindings, paste_input
-from hermes_cli.repl.commands.settings import MAX_LINE
 from hermes_cli.repl.completion import CommandCompleter
 from hermes_cli.repl.folded_paste import MAX_CHARACTERS
 from hermes_cli.repl.history import TypedLines
@@ -31,7 +30,7 @@ from hermes_cli.repl.line_reader import CONTINUATION, PROMPT, Line, typed_line
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import Facts, Part, toolbar
 from hermes_cli.repl.typed_keys import keep_typed_keys
-from hermes_cli.screen.sanitize import REPLACEMENT, sanitize, sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, REPLACEMENT, sanitize, sanitize_line
 
 TICK_S = 0.1
 STYLE = Style.from_dict(
@@ -251,7 +250,7 @@ def _failure_text(loading: BackgroundEngine) -> str:
 def _loading_text(state: ReplState) -> str:
     done, total = state.loading.progress if state.loading else (0, 0)
     share = f"{100 * done // total} % of " if total else ""
-    return share + sanitize_line(state.host.plan_line(), MAX_LINE)
+    return share + sanitize_line(state.host.plan_line(), LONG_LINE)
 
 
 @contextmanager

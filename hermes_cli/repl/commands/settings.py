@@ -11,7 +11,7 @@ from hermes_cli.repl.commands import context_view
 from hermes_cli.repl.state import ReplState
 from hermes_cli.repl.toolbar import ABOUT
 from hermes_cli.screen.columns import pluralize
-from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
 
 def leave(state: ReplState, _argument: str) -> None:
@@ -73,12 +73,10 @@ def model(state: ReplState, argument: str) -> None:
         )
         return
     state.host.use_model(argument, state.session, state.persona)
-    state.notice(f"Switched to {sanitize_line(state.host.describe_model(), MAX_LINE)}")
+    state.notice(f"Switched to {sanitize_line(state.host.describe_model(), LONG_LINE)}")
 
 
 SET = "/set"
-MAX_LINE = 1000
-"""Maximum length in characters of a plan's summary and reason."""
 
 
 def set_option(state: ReplState, argument: str) -> None:
