@@ -81,8 +81,7 @@ class Conversation:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """The beginning of a conversation: the system prompt, example exchanges, and greetings.
 
     `examples` are complete exchanges, oldest first. One of `greetings` is shown; the others are its swipes.

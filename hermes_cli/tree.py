@@ -1,9 +1,9 @@
 """The conversation tree: messages with their parents, and a cursor."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, Role, TurnIds
@@ -18,13 +18,12 @@ class MessageState(StrEnum):
     PARTIAL = "partial"  # still being generated
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationRecord:
+class GenerationRecord(NamedTuple):
     """How an answer was generated: model, options, token counts, times in seconds, and its reasoning."""
 
     model: str = ""
     precision: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = MappingProxyType({})
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -34,8 +33,7 @@ class GenerationRecord:
     reasoning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A message in a tree. `parent` is None for a root; `created` is in seconds since 1970, 0 if unknown.
 
     If `is_hidden` is true, the message is left out of prompts. `speaker` is that of the message.
@@ -47,7 +45,7 @@ class Node:
     text: str
     state: MessageState = MessageState.COMPLETE
     created: float = 0.0
-    generation: GenerationRecord = field(default_factory=GenerationRecord)
+    generation: GenerationRecord = GenerationRecord()
     is_hidden: bool = False
     speaker: str = ""
 
@@ -83,7 +81,7 @@ class Tree:
         tree, ids = cls(), dict[int, int]()
         for node in nodes:
             new_id, parent = len(tree._nodes) + 1, ids.get(node.parent or 0)
-            tree._nodes.append(replace(node, id=new_id, parent=parent))
+            tree._nodes.append(node._replace(id=new_id, parent=parent))
             ids[node.id] = new_id
         tree._path = tree.path_to(ids.get(cursor or 0))
         return tree
@@ -210,8 +208,7 @@ class Tree:
         self.rewind(index)
         if text is not None:
             self._copy(
-                replace(
-                    node,
+                node._replace(
                     text=text,
                     state=MessageState.COMPLETE,
                     created=created,
@@ -223,14 +220,14 @@ class Tree:
 
     def _copy(self, node: Node) -> None:
         """Add a copy of a node under the cursor, and move the cursor there."""
-        copy = replace(node, id=len(self._nodes) + 1, parent=self.cursor)
+        copy = node._replace(id=len(self._nodes) + 1, parent=self.cursor)
         self._nodes.append(copy)
         self._path = (*self._path, copy)
 
     def hide(self, node_id: int) -> Node:
         """Leave a message out of prompts, or include it again; return the changed node."""
         node = self.require(node_id)
-        self._nodes[node_id - 1] = changed = replace(node, is_hidden=not node.is_hidden)
+        self._nodes[node_id - 1] = changed = node._replace(is_hidden=not node.is_hidden)
         self._path = self.path_to(self.cursor)
         return changed
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any, Final
@@ -121,7 +121,7 @@ def _report(data: bytes, wrong: list[str]) -> dict[str, Any]:
             registry.picture(data, found.kind, _SOURCE)
         times.append(time.process_time())
         if found.persona and found.kind in registry.WRITABLE:
-            made = registry.write(replace(found.persona, personality="other"), found.kind, data)
+            made = registry.write(found.persona._replace(personality="other"), found.kind, data)
             times.append(time.process_time())
             del found  # frees the old one before the new one is read
             registry.read(made, _SOURCE)

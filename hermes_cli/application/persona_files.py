@@ -134,7 +134,7 @@ def _read(runtime: Runtime, path: Path, new_name: str, key: str = "") -> Importe
         return replace(imported, text=data.decode("utf-8-sig"))
     if isinstance(content, Persona):
         _require_text(content, found.kind, path)
-        content = replace(content, original=target / f"{key}{imported.extension}")
+        content = content._replace(original=target / f"{key}{imported.extension}")
     text = HEAD + native_writer.write(content)
     # Parse the result, so that a file that hermes cannot read is never saved.
     parse = native.parse if found.persona else native.parse_lorebook
@@ -200,7 +200,7 @@ def _format(format_name: str, output: str) -> str:
 
 def _exported(runtime: Runtime, persona: Persona, kind: str) -> bytes:
     if kind == "toml":
-        return native_writer.write(replace(persona, original=None)).encode()
+        return native_writer.write(persona._replace(original=None)).encode()
     original = None
     if persona.original:
         try:

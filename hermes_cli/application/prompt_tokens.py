@@ -1,7 +1,6 @@
 """Counts the tokens of the prompt that `ask` would send, for `hermes tokens`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import choose_model
@@ -62,7 +61,7 @@ def completion_tokens(runtime: Runtime, flags: Flags, text: str) -> list[PromptT
     """Return the tokens of the prompt that `ask --raw` would send. Raises UsageError if it is too long."""
     messages = [Message(Role.USER, require_text(text))]
     _check_length(messages)
-    request = replace(flags.plan_request(runtime.settings), chat_template=RAW)
+    request = flags.plan_request(runtime.settings)._replace(chat_template=RAW)
     with open_tokenizer(runtime, flags.model, request) as tokenizer:
         return tokenizer.prompt_tokens(messages)
 

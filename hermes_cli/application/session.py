@@ -97,7 +97,7 @@ def start_completion(runtime: Runtime, flags: Flags) -> Session:
     """
     member = Member(prompt_settings=PromptSettings(names=Names.NEVER))
     sampling = flags.options(runtime.settings, member.persona)
-    request = replace(flags.plan_request(runtime.settings), chat_template=RAW)
+    request = flags.plan_request(runtime.settings)._replace(chat_template=RAW)
     choice = choose_model(runtime, flags.model, request)
     choice.check_options(sampling)
     engine = open_engine(runtime, choice, fallback=flags.fallback)
@@ -194,10 +194,10 @@ def open_member(
         deadline.skipped.clear()  # printed
     if flags.system is not None:
         system = check_text(flags.system, "--system")
-        opening = replace(opening, system=system or None, character_at=len(system))
+        opening = opening._replace(system=system or None, character_at=len(system))
     own_values = values and (input_text is None or template.system_variables(persona))
     is_shared = flags.system is None and not own_values
-    opening = replace(opening, cacheable=is_shared and not flags.no_log)
+    opening = opening._replace(cacheable=is_shared and not flags.no_log)
     settings = PromptSettings(
         macros,
         _lorebooks(runtime, flags, persona),

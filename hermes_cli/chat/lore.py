@@ -5,7 +5,6 @@ seed, so the same entries fire again after a resume, a swipe or an undo. `lore_s
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, lru_cache
 from random import Random
 from typing import Any, Final
@@ -68,8 +67,7 @@ class LoreMatcher:
     def _prepared(self, entry: LoreEntry, book: Lorebook, deadline: Deadline, *, is_off: bool) -> LoreEntry:
         """Return an entry with the settings that apply to it."""
         is_recursive = _first(book.recursive, self.settings.recursive)
-        return replace(
-            entry,
+        return entry._replace(
             keys=self._filled(entry.keys, deadline),
             secondary=self._filled(entry.secondary, deadline),
             scan_depth=_first(entry.scan_depth, book.scan_depth, self.settings.scan_depth),

@@ -80,4 +80,4 @@ def restored(saved: SavedSettings, state: MacroState, member: Member, opening: O
     note = Note(saved.note, saved.note_depth) if saved.note else None
     is_cacheable = member.opening.cacheable and opening.system == member.opening.system
     changed = replace(settings, macros=macros, note=note, lore_off=frozenset(saved.lore_off))
-    return replace(member, opening=replace(opening, cacheable=is_cacheable), prompt_settings=changed)
+    return replace(member, opening=opening._replace(cacheable=is_cacheable), prompt_settings=changed)

@@ -193,7 +193,7 @@ class Session(SessionState):
                 record = self.recorder.generation_record(self.engine.name, options, self.last, self.reasoning)
                 text = rewrite(prefill + new) if rewrite else prefill + new
                 if text != prefill + new:
-                    record = replace(record, turn_ids=None)
+                    record = record._replace(turn_ids=None)
                 answer = Message(Role.ASSISTANT, text, speaker=beginning.speaker)
                 self.recorder.finish(self.tree.append(answer, state, record, time.time()))
             elif is_refused and turn is not None:

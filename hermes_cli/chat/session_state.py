@@ -272,7 +272,7 @@ class SessionState:
         tree, saved = self.recorder.resume(stored)
         self.recorder.persona = stored.persona
         greetings = tuple(node.text for node in tree.children(None) if node.role is Role.ASSISTANT)
-        first = replace(Opening.behind(stored.opening, greetings), character_at=saved.character_at)
+        first = Opening.behind(stored.opening, greetings)._replace(character_at=saved.character_at)
         self.tree, self.waiting = tree, []
         self.members = from_saved(stored, saved, first, members or self.members)
         paths = ((through, text, tree.path_to(through)) for through, text in saved.summaries)
@@ -288,14 +288,14 @@ class SessionState:
     def stop_saving(self) -> int:
         """Save only in memory from now on; return the number of messages that remain on disk."""
         self.members = tuple(
-            replace(member, opening=replace(member.opening, cacheable=False)) for member in self.members
+            replace(member, opening=member.opening._replace(cacheable=False)) for member in self.members
         )
         return self.recorder.move_to_memory()
 
     def set_system(self, text: str | None) -> None:
         """Change the system prompt of later prompts; the turns are unchanged."""
         changes: dict[str, Any] = {"system": text, "cacheable": False, "character_at": len(text or "")}
-        self.set_openings([replace(member.opening, **changes) for member in self.members])
+        self.set_openings([member.opening._replace(**changes) for member in self.members])
 
     def set_openings(self, openings: Sequence[Opening]) -> None:
         """Change the system prompts and the examples of later prompts, and the greetings of later chats."""

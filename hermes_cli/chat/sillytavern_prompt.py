@@ -113,7 +113,7 @@ class SillyTavern(NamedTuple):
 
     def _rounds(self, macros: Macros, turns: Sequence[Message]) -> list[list[tuple[LoreEntry, str]]]:
         """Return the entries that the turns activate, and those that other entries activate."""
-        without_recursion = [replace(book, recursive=False) for book in self.settings.books]
+        without_recursion = [book._replace(recursive=False) for book in self.settings.books]
         direct, lore = (
             LoreMatcher(
                 books,

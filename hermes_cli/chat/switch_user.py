@@ -30,5 +30,5 @@ def _switched(member: Member, user: UserPersona) -> tuple[Member, bool]:
     is_of_persona = (before.system, before.examples) == (opening.system, opening.examples)
     if is_of_persona:
         after = with_scripts(open_with(member.persona, new, user.description), member.prompt_settings)
-        opening = replace(after, cacheable=opening.cacheable)
+        opening = after._replace(cacheable=opening.cacheable)
     return replace(member.with_settings(macros=new), opening=opening), is_of_persona

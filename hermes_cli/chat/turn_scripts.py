@@ -1,7 +1,6 @@
 """Applies regex scripts to the turns of a conversation: as they are added, displayed and sent."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from hermes_cli.chat.prompt_settings import PromptSettings
@@ -63,7 +62,7 @@ def with_scripts(opening: Opening, settings: PromptSettings, deadline: Deadline 
     if not numbers:
         return opening
     texts = (scripts.run(text, numbers, settings.macros, deadline=deadline) for text in opening.greetings)
-    return replace(opening, greetings=tuple(texts))
+    return opening._replace(greetings=tuple(texts))
 
 
 class GrowingText:

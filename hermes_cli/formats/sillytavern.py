@@ -127,7 +127,7 @@ def _as_group(messages: list[Node], setting: SavedSettings) -> tuple[list[Node],
 
 
 def _without_speakers(messages: list[Node]) -> list[Node]:
-    return [replace(node, speaker="") for node in messages]
+    return [node._replace(speaker="") for node in messages]
 
 
 def read(text: str) -> list[Transcript]:
@@ -149,7 +149,7 @@ def read(text: str) -> list[Transcript]:
             left_out += is_hidden
             narration += [] if is_hidden else [siblings[visible].message]
             continue
-        messages += [replace(node, is_hidden=is_hidden) for node in siblings]
+        messages += [node._replace(is_hidden=is_hidden) for node in siblings]
         leaf = siblings[visible].id
     if leaf is None:
         header.reject("has no turn after it")

@@ -42,7 +42,7 @@ class Transcript:
         opening = tuple(replace(turn, text=line_feeds(turn.text)) for turn in self.conversation.opening)
         setting = replace(self.conversation.setting, note=line_feeds(self.conversation.setting.note))
         conversation = replace(self.conversation, opening=opening, setting=setting)
-        nodes = [replace(node, text=line_feeds(node.text)) for node in self.tree.nodes]
+        nodes = [node._replace(text=line_feeds(node.text)) for node in self.tree.nodes]
         return Transcript.of(conversation, nodes, self.remarks)
 
     @property

@@ -7,7 +7,6 @@ states which kinds of GPU its build supports.
 import importlib.util
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final
@@ -97,7 +96,7 @@ def plan_with_installed(
     if not build or request.device not in (None, AUTO):
         return plan
     reason = f"the installed torch has no {build} support, which {plan.device} needs"
-    return choose(hardware, model, replace(request, device="cpu", device_reason=reason))
+    return choose(hardware, model, request._replace(device="cpu", device_reason=reason))
 
 
 def torch_lacks(kind: str, finder: Finder = find_package) -> bool:

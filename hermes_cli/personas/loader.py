@@ -5,7 +5,6 @@
 
 import os
 import unicodedata
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -145,7 +144,7 @@ def load_file(path: Path) -> Persona:
     Raises PersonaError if the file cannot be read or is invalid.
     """
     persona = _load(path)
-    return replace(persona, name=valid_text(persona.name))
+    return persona._replace(name=valid_text(persona.name))
 
 
 def _load(path: Path) -> Persona:
@@ -228,7 +227,7 @@ def _with_defaults(book: Lorebook, defaults: Lorebook | None) -> Lorebook:
     names = ("scan_depth", "recursive", "whole_words", "share")
     if defaults is None:
         return book
-    return replace(book, **{name: getattr(defaults, name) for name in names if getattr(book, name) is None})
+    return book._replace(**{name: getattr(defaults, name) for name in names if getattr(book, name) is None})
 
 
 def find_lorebook(name_or_path: str, lore_dir: Path) -> Lorebook:

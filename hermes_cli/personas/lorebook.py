@@ -6,10 +6,9 @@ fires.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from hermes_cli.messages import Role
 
@@ -42,8 +41,7 @@ class Position(StrEnum):
     DEPTH = "depth"
 
 
-@dataclass(frozen=True, slots=True)
-class LoreEntry:
+class LoreEntry(NamedTuple):
     """A lore entry. A key is plain text, or a regular expression between slashes, such as `/dra+gon/i`.
 
     A `constant` entry fires without a key. `order` sorts the entries in the prompt, lowest first. If the
@@ -106,8 +104,7 @@ class LoreEntry:
         return self.name or next(iter(self.keys), "") or start
 
 
-@dataclass(frozen=True, slots=True)
-class Lorebook:
+class Lorebook(NamedTuple):
     """A collection of lore entries.
 
     `scan_depth`, `recursive`, `whole_words` and `share` override the value in LoreSettings, if they are not
@@ -169,10 +166,10 @@ def without_duplicates(books: Iterable[Lorebook]) -> tuple[Lorebook, ...]:
             earlier = merged[first[0]][first[1]]
             keys = tuple(dict.fromkeys((*earlier.keys, *entry.keys)))
             constant = earlier.constant or entry.constant
-            merged[first[0]][first[1]] = replace(earlier, keys=keys, constant=constant)
+            merged[first[0]][first[1]] = earlier._replace(keys=keys, constant=constant)
         merged[number] = kept
     return tuple(
-        book if tuple(entries) == book.entries else replace(book, entries=tuple(entries))
+        book if tuple(entries) == book.entries else book._replace(entries=tuple(entries))
         for book, entries in zip(books, merged, strict=True)
         if entries or not book.entries
     )

@@ -5,7 +5,7 @@ or in a file of the lore folder.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -92,8 +92,8 @@ def _trimmed(value: Value) -> tuple[str, ...]:
 
 
 def _fields(kind: type[LoreEntry | Lorebook], *first: str) -> dict[str, Callable[[Value], Any]]:
-    """Map the fields of a dataclass to functions that read them. The fields in `first` come first."""
-    types = {field.name: field.type for field in fields(kind)}
+    """Map the fields of a record to functions that read them. The fields in `first` come first."""
+    types = kind.__annotations__
     return {
         name: _READERS[types[name]] for name in dict.fromkeys((*first, *types)) if types[name] in _READERS
     }

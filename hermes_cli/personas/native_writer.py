@@ -5,7 +5,6 @@ Blank strings and default values are left out. Line breaks are preserved, and fe
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,15 +116,15 @@ def _entry(entry: LoreEntry) -> str:
 
 def _script(script: RegexScript) -> str:
     """Return a script as a table. A blank replacement is kept: it can be a space or a line break."""
-    defaults = {field.name: field.default for field in fields(script)}
     values = {key: getattr(script, key) for key in SCRIPT_FIELDS}
+    defaults = RegexScript._field_defaults
     changed = {key: value for key, value in values.items() if key == "find" or value != defaults[key]}
     return _table(f"[[{SCRIPTS}]]", changed)
 
 
 def _changed_fields(item: LoreEntry | Lorebook, keys: Iterable[str], always: str = "") -> dict[str, Any]:
     """Return the fields that differ from their defaults and are not blank, and the field `always`."""
-    defaults = {field.name: field.default for field in fields(item)}
+    defaults = item._field_defaults
     values = {key: getattr(item, key) for key in keys}
     return {
         key: value

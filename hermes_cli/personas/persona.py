@@ -1,7 +1,6 @@
 """An immutable persona, which is a character for the model to play, independent of the file format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -30,8 +29,7 @@ class Note(NamedTuple):
     depth: int = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Persona:
+class Persona(NamedTuple):
     """A persona. The macros in its texts are not expanded yet.
 
     `system` is the system prompt. If it is empty, a character has a default system prompt, which is also the
@@ -70,9 +68,9 @@ class Persona:
     lorebook: Lorebook | None = None
     worlds: tuple[str, ...] = ()
     regex: tuple[RegexScript, ...] = ()
-    variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    variables: Mapping[str, str] = MappingProxyType({})
     context: int | None = None
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = MappingProxyType({})
     verbatim: bool = False
     original: Path | None = None
     kind: str = ""

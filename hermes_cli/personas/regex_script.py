@@ -4,9 +4,8 @@ The fields are those of SillyTavern's regex scripts. `chat/regex_scripts.py` run
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_SCRIPTS: Final = 100
 """Maximum scripts of a persona."""
@@ -35,8 +34,7 @@ class FindMacros(StrEnum):
     ESCAPED = "escaped"
 
 
-@dataclass(frozen=True, slots=True)
-class RegexScript:
+class RegexScript(NamedTuple):
     """A regex script. `find` is an expression such as `/dra+gon/gi`, or one without slashes and flags.
 
     `replace` can contain `$1`, `$<name>`, `{{match}}` and macros. The strings in `trim` are removed from what

@@ -45,7 +45,7 @@ def is_template(persona: Persona) -> bool:
 
 def system_variables(persona: Persona) -> set[str]:
     """Return the names of the variables in a persona's system prompt."""
-    return variables(replace(persona, prompt=""))
+    return variables(persona._replace(prompt=""))
 
 
 def takes_input(persona: Persona) -> bool:
@@ -137,4 +137,4 @@ def without_prompt(persona: Persona, given: Mapping[str, str] = MappingProxyType
     texts = {field: filled(getattr(persona, field)) for field in _TEXTS}
     parts = (texts["system"], texts.pop("prompt"))
     texts["system"] = "\n\n".join(part.strip() for part in parts if part.strip()) if parts[1] else parts[0]
-    return replace(persona, **texts, prompt="", variables={})  # type: ignore[arg-type]
+    return persona._replace(**texts, prompt="", variables={})  # type: ignore[arg-type]

@@ -295,7 +295,7 @@ def test_the_last_answer_can_be_replaced_and_keeps_its_speaker() -> None:
 def test_cacheable_prompts_have_no_names() -> None:
     """Only system prompts and examples are saved to disk."""
     session, _ = group("Flour.")
-    opening = replace(session.members[0].opening, cacheable=True)
+    opening = session.members[0].opening._replace(cacheable=True)
     session.set_members([replace(session.members[0], opening=opening), session.members[1]])
     messages = session.assembled(Message(Role.USER, "?")).messages
     assert [message.text for message in messages if message.cacheable] == ["You are Alice."]

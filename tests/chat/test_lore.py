@@ -228,7 +228,7 @@ def test_a_delayed_entry_fires_by_the_chat_in_a_round_of_recursion() -> None:
     king, late = LoreEntry("He is old.", ("king",)), LoreEntry("x", ("throne",), only_recursion=True)
     assert fired(king, late, texts=("king, throne",)) == {0: "king", 1: "throne"}
     assert fired(king, late, texts=("throne",)) == {}
-    assert fired(replace(king, recurses=False), late, texts=("king, throne",)) == {0: "king"}
+    assert fired(king._replace(recurses=False), late, texts=("king, throne",)) == {0: "king"}
     constant = LoreEntry("x", constant=True, only_recursion=True)
     assert fired(king, constant, texts=("king",)) == {0: "king", 1: ALWAYS}
 
@@ -271,10 +271,10 @@ def test_settings_apply_to_a_book_that_sets_nothing() -> None:
     assert fires(Lorebook((cat, dog)), "a category") == [0]
     assert fires(Lorebook((cat, dog), recursive=True), "a category") == [0, 1]
     assert fires(Lorebook((cat,), whole_words=True), "a category") == []
-    assert fires(Lorebook((replace(cat, whole_words=False),), whole_words=True), "a category") == [0]
+    assert fires(Lorebook((cat._replace(whole_words=False),), whole_words=True), "a category") == [0]
     assert fires(Lorebook((cat,)), "cat", "no") == []
     assert fires(Lorebook((cat,), scan_depth=2), "cat", "no") == [0]
-    assert fires(Lorebook((replace(cat, scan_depth=1),), scan_depth=2), "cat", "no") == []
+    assert fires(Lorebook((cat._replace(scan_depth=1),), scan_depth=2), "cat", "no") == []
 
 
 def test_an_entry_waits_for_the_answers_and_the_greeting_that_it_needs() -> None:

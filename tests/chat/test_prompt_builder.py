@@ -18,6 +18,7 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note
+from tests.records import records
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 EXAMPLES = (Message(USER, "eq1"), Message(ASSISTANT, "ea1"), Message(USER, "eq2"), Message(ASSISTANT, "ea2"))
@@ -57,7 +58,7 @@ def test_examples_are_dropped_before_whole_exchanges() -> None:
     """Examples are dropped before turns, and turns are dropped as whole exchanges."""
     turns = dialogue(6)
     long = Opening("S", tuple(replace(example, text=example.text.ljust(60, "x")) for example in EXAMPLES * 2))
-    few = PromptBuilder(ScriptedEngine([], 1200), replace(long, cacheable=True), DROP).prompt(dialogue(5))
+    few = PromptBuilder(ScriptedEngine([], 1200), long._replace(cacheable=True), DROP).prompt(dialogue(5))
     assert texts(few)[1:6] == [*(example.text for example in long.examples[4:]), "G" * 20]
     assert [message.role for message in few.messages if message.cacheable] == [Role.SYSTEM]
     less = assembled(turns, 700)
@@ -233,7 +234,7 @@ def test_a_count_that_was_interrupted_is_repeated() -> None:
 
 turn_texts = st.lists(st.sampled_from(["", "a", "dragon", "king and dragon", "w" * 40, "tower"]), max_size=14)
 entries = st.lists(
-    st.builds(
+    records(
         LoreEntry,
         content=st.sampled_from(["", "x", "y" * 30, "the tower", "{{random:a,bb,ccc}}"]),
         keys=st.lists(st.sampled_from(["dragon", "king", "tower", "/a|w/"]), max_size=2).map(tuple),
@@ -256,9 +257,9 @@ entries = st.lists(
 prompt_settings = st.builds(
     PromptSettings,
     books=st.lists(
-        st.builds(
+        records(
             Lorebook,
-            entries.map(tuple),
+            entries=entries.map(tuple),
             recursive=st.none() | st.booleans(),
             token_budget=st.sampled_from([None, 60]),
         ),

@@ -166,7 +166,7 @@ def test_greetings_are_changed_as_answers_are_when_they_are_added() -> None:
 )
 def test_a_hostile_script_is_disabled_and_reported_once(script: RegexScript, text: str, reason: str) -> None:
     """The text stays as it is, and the script does not run again."""
-    scripts = RegexScripts((replace(script, name="Bad\x1b[31m"),))
+    scripts = RegexScripts((script._replace(name="Bad\x1b[31m"),))
     macros = replace(ANN, texts={"description": "x" * (MAX_TEXT + 1)})
     assert scripts.run(text, [0], macros) == text
     (problem,) = scripts.new_problems()

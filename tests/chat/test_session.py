@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -272,7 +271,7 @@ def test_only_an_answer_can_be_continued(kept_session: KeptSession) -> None:
     session, _, _ = kept_session("never")
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
-    session.restart([Member(opening=replace(SYSTEM, greetings=("Welcome!",)))])
+    session.restart([Member(opening=SYSTEM._replace(greetings=("Welcome!",)))])
     with pytest.raises(UsageError, match="no answer here yet"):
         continue_answer(session)
     session.restart([ALONE])

@@ -50,7 +50,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plan_for(gguf: Path, machine: Hardware, request: PlanRequest) -> Plan:
     """Return the plan for the tiny model with a small context."""
-    return choose(machine, facts_of("tiny", read_header(gguf)), replace(request, context_size=CONTEXT))
+    return choose(machine, facts_of("tiny", read_header(gguf)), request._replace(context_size=CONTEXT))
 
 
 def opened(plan: Plan) -> LlamaCppEngine:

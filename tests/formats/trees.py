@@ -1,6 +1,5 @@
 """Conversations to export: one written by hand, and random ones that a store can hold."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -10,6 +9,7 @@ from hermes_cli.formats.transcript import Transcript, message, transcript
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.store.records import SavedMember, SavedSettings, StoredConversation
 from hermes_cli.tree import GenerationRecord, MessageState, Node
+from tests.records import records
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
 TRICKS = (
@@ -37,7 +37,7 @@ seconds = st.floats(1, 1.7e9)  # a time in the future is not accepted as a messa
 counts = st.integers(0, 2**63 - 1)
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**9), 10**9), st.floats(-1e300, 1e300), texts)
 ids = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
-generation_records = st.builds(
+generation_records = records(
     GenerationRecord,
     model=texts,
     precision=texts,
@@ -172,4 +172,4 @@ def _as_written(record: GenerationRecord) -> GenerationRecord:
     if record.turn_ids is None:
         return record
     vocabulary = record.turn_ids.vocabulary.removeprefix(FROM_A_FILE)
-    return replace(record, turn_ids=TurnIds(vocabulary, record.turn_ids.ids))
+    return record._replace(turn_ids=TurnIds(vocabulary, record.turn_ids.ids))

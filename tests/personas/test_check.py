@@ -1,6 +1,5 @@
 """The findings of `personas check`: missing parts, long parts, and entries that never fire."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,9 +35,9 @@ RECURSIVE = Lorebook((FIRES,), recursive=True)
         (LoreEntry("x" * 250, ("key",)), ""),
         (LoreEntry("x" * 251, ("key",), ignores_budget=True), ""),
         (LoreEntry("text", ("key",), secondary=("/(/",), logic=Logic.NOT_ANY), ""),
-        (replace(FIRES, enabled=False), "it is disabled"),
-        (replace(FIRES, content=" \n"), "it has no content"),
-        (replace(FIRES, probability=0), "its probability is 0"),
+        (FIRES._replace(enabled=False), "it is disabled"),
+        (FIRES._replace(content=" \n"), "it has no content"),
+        (FIRES._replace(probability=0), "its probability is 0"),
         (LoreEntry("text", constant=True, probability=0), "its probability is 0"),
         (LoreEntry("text"), "it has no key"),
         (LoreEntry("text", (" ",)), "it has no key"),
@@ -70,7 +69,7 @@ def test_an_entry_larger_than_the_budget_of_its_book_never_fires() -> None:
     assert (
         never_fires_reason(book.entries[0], book, [book], SCALE) == "it has 50 tokens, and the budget is 49"
     )
-    assert never_fires_reason(book.entries[0], replace(book, token_budget=9999), [book], SCALE) == ""
+    assert never_fires_reason(book.entries[0], book._replace(token_budget=9999), [book], SCALE) == ""
 
 
 def test_an_entry_that_only_others_fire_needs_one_that_recurses() -> None:
@@ -78,7 +77,7 @@ def test_an_entry_that_only_others_fire_needs_one_that_recurses() -> None:
     dependent = LoreEntry("text", ("key",), only_recursion=True)
     book = Lorebook((dependent, FIRES), recursive=True)
     single = Lorebook((dependent,), recursive=True)
-    not_recursing = Lorebook((dependent, replace(FIRES, recurses=False)), recursive=True)
+    not_recursing = Lorebook((dependent, FIRES._replace(recurses=False)), recursive=True)
     assert never_fires_reason(dependent, book, [book], SCALE) == ""
     assert never_fires_reason(dependent, single, [single, RECURSIVE], SCALE) == ""
     for lorebook in (single, not_recursing):
@@ -86,12 +85,12 @@ def test_an_entry_that_only_others_fire_needs_one_that_recurses() -> None:
             never_fires_reason(dependent, lorebook, [lorebook], SCALE)
             == "only other entries can fire it, and no other entry recurses"
         )
-    not_recursable = replace(dependent, recursable=False)
+    not_recursable = dependent._replace(recursable=False)
     assert (
         never_fires_reason(not_recursable, book, [book], SCALE)
         == "only other entries can fire it, and it is not recursable"
     )
-    without_scan = replace(book, scan_depth=0)
+    without_scan = book._replace(scan_depth=0)
     assert never_fires_reason(FIRES, without_scan, [without_scan], SCALE) == ""
 
 
@@ -112,17 +111,17 @@ def test_a_complete_card_has_no_findings() -> None:
 @pytest.mark.parametrize(
     ("persona", "opening", "worlds", "message"),
     [
-        (replace(SERA, greetings=()), START, Worlds(), "it has no greeting: you write the first message"),
-        (replace(SERA, character=""), START, Worlds(), "it does not describe the character"),
-        (SERA, replace(START, examples=()), Worlds(), "it has no examples"),
+        (SERA._replace(greetings=()), START, Worlds(), "it has no greeting: you write the first message"),
+        (SERA._replace(character=""), START, Worlds(), "it does not describe the character"),
+        (SERA, START._replace(examples=()), Worlds(), "it has no examples"),
         (SERA, START, Worlds(missing=("Eldoria",)), "there is no world 'Eldoria' in the lore folder"),
-        (SERA, replace(START, system="x" * 1000), Worlds(), "take 1,000 of 1,000 tokens: no room is left"),
-        (SERA, replace(START, system="x" * 501), Worlds(), "take 501 of 1,000 tokens: little room is left"),
-        (replace(SERA, post_history="x" * 600), START, Worlds(), "take 613 of 1,000 tokens"),
-        (replace(SERA, note=Note("x" * 600)), START, Worlds(), "take 613 of 1,000 tokens"),
+        (SERA, START._replace(system="x" * 1000), Worlds(), "take 1,000 of 1,000 tokens: no room is left"),
+        (SERA, START._replace(system="x" * 501), Worlds(), "take 501 of 1,000 tokens: little room is left"),
+        (SERA._replace(post_history="x" * 600), START, Worlds(), "take 613 of 1,000 tokens"),
+        (SERA._replace(note=Note("x" * 600)), START, Worlds(), "take 613 of 1,000 tokens"),
         (SERA, START, Worlds((Lorebook((LoreEntry("x" * 250, constant=True),) * 2),)), "take 513"),
-        (SERA, replace(START, examples=(Message(Role.USER, "x" * 500),)), Worlds(), "the examples take 500"),
-        (SERA, replace(START, greetings=("a", "x" * 251)), Worlds(), "greeting 2 takes 251 of 1,000 tokens"),
+        (SERA, START._replace(examples=(Message(Role.USER, "x" * 500),)), Worlds(), "the examples take 500"),
+        (SERA, START._replace(greetings=("a", "x" * 251)), Worlds(), "greeting 2 takes 251 of 1,000 tokens"),
     ],
 )
 def test_a_missing_part_and_a_long_part_give_one_finding_each(
@@ -141,7 +140,7 @@ def test_a_plain_instruction_needs_no_greeting() -> None:
 
 def test_the_parts_are_the_texts_of_the_prompt() -> None:
     """The parts are the texts of the prompt, without disabled entries and creator's notes."""
-    persona = replace(SERA, note=Note("n", 1), post_history="p", creator_notes="never")
+    persona = SERA._replace(note=Note("n", 1), post_history="p", creator_notes="never")
     entries = (
         LoreEntry("always", constant=True),
         LoreEntry("by word", ("k",), position=Position.DEPTH),

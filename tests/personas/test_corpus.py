@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def test_a_changed_card_is_read_back_with_the_change(file: File) -> None:
     """A changed text is in the export, and nothing else of the persona is different."""
     persona = registry.read(file.data, Path(file.name)).persona
     assert persona is not None
-    changed = replace(persona, personality="She changed.")
+    changed = persona._replace(personality="She changed.")
     assert registry.read(registry.write(changed, file.kind, file.data), Path(file.name)).persona == changed
 
 

@@ -159,9 +159,9 @@ ENTRY = LoreEntry(
 def test_every_field_has_a_key() -> None:
     """Every field of a persona, an entry and a lorebook has a key."""
     others = {"source", "verbatim", "lorebook", "original", "kind"}
-    assert {*Persona.__dataclass_fields__} - others <= {*KEYS}
-    assert {*ENTRY_FIELDS} == {*LoreEntry.__dataclass_fields__}
-    assert {*BOOK_FIELDS} == {*Lorebook.__dataclass_fields__} - {"entries", "source"}
+    assert {*Persona._fields} - others <= {*KEYS}
+    assert {*ENTRY_FIELDS} == {*LoreEntry._fields}
+    assert {*BOOK_FIELDS} == {*Lorebook._fields} - {"entries", "source"}
 
 
 def test_a_lorebook_file_has_entries_and_no_persona_keys(tmp_path: Path) -> None:

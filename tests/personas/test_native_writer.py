@@ -1,7 +1,6 @@
 """Writing hermes' own format: readable files that are read back unchanged."""
 
 import tomllib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -105,7 +104,7 @@ def test_quotes_and_line_breaks_are_written_without_escapes(text: str, quoted: s
 def test_an_entry_is_appended_after_the_others(book: Lorebook, entry: LoreEntry) -> None:
     """An appended entry is the last one, and the others are unchanged."""
     longer = append(write(book), entry)
-    assert parse_lorebook(longer, SOURCE) == replace(book, entries=(*book.entries, entry))
+    assert parse_lorebook(longer, SOURCE) == book._replace(entries=(*book.entries, entry))
 
 
 @pytest.mark.parametrize("before", ["", "# mine", 'name = "x"\nsystem = "y"\n', "[[lore]]\ncontent = 'a'"])
@@ -118,6 +117,6 @@ def test_appending_an_entry_keeps_the_text_of_the_file(before: str) -> None:
 
 def test_blank_fields_are_left_out() -> None:
     """Fields that are blank are left out of the file."""
-    blank = replace(AL, system=" ", greetings=("", "Hi."), note=Note("\n"), nickname="\t", options={})
+    blank = AL._replace(system=" ", greetings=("", "Hi."), note=Note("\n"), nickname="\t", options={})
     read = parse(write(blank), SOURCE)
     assert (read.system, read.greetings, read.note, read.nickname) == ("", ("Hi.",), None, "")

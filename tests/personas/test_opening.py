@@ -1,6 +1,5 @@
 """The opening of a chat with a character: the system prompt, the examples and the greetings."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ USER, ASSISTANT = Role.USER, Role.ASSISTANT
 
 def example_turns(dialogue: str) -> list[tuple[str, str]]:
     """Return the turns of an example dialogue as pairs of role and text."""
-    opening = open_with(replace(SERAPHINA, dialogue=dialogue), MACROS)
+    opening = open_with(SERAPHINA._replace(dialogue=dialogue), MACROS)
     return [(message.role.value, message.text) for message in opening.examples]
 
 
@@ -47,8 +46,8 @@ def test_a_card_without_a_system_prompt_gets_the_default_one() -> None:
 
 def test_a_cards_prompt_replaces_or_includes_the_default_one() -> None:
     """A card's prompt replaces the default one, or includes it with `{{original}}`."""
-    replaced = open_with(replace(SERAPHINA, system="Rhyme."), MACROS)
-    included = open_with(replace(SERAPHINA, system="{{original}} Rhyme."), MACROS)
+    replaced = open_with(SERAPHINA._replace(system="Rhyme."), MACROS)
+    included = open_with(SERAPHINA._replace(system="{{original}} Rhyme."), MACROS)
     assert (replaced.system or "").startswith("Rhyme.\n\nSera guards")
     assert (included.system or "").startswith("You are Sera.")
     assert " Rhyme.\n\nSera guards" in (included.system or "")
@@ -64,7 +63,7 @@ def test_an_assistant_gets_its_own_prompt_alone() -> None:
 
 def test_creators_notes_and_description_are_not_in_the_prompt() -> None:
     """The creator's notes and the description are not in the prompt."""
-    noted = replace(SERAPHINA, creator_notes="Best at temperature 1", description="A guardian")
+    noted = SERAPHINA._replace(creator_notes="Best at temperature 1", description="A guardian")
     assert open_with(noted, MACROS) == open_with(SERAPHINA, MACROS)
 
 
@@ -90,7 +89,7 @@ def test_example_dialogue_becomes_turns(dialogue: str, turns: list[tuple[str, st
 
 def test_example_pairs_follow_the_example_dialogue() -> None:
     """The example pairs follow the example dialogue."""
-    both = replace(SERAPHINA, dialogue="{{char}}: a", examples=(Example("q {{char}}", "w {{user}}"),))
+    both = SERAPHINA._replace(dialogue="{{char}}: a", examples=(Example("q {{char}}", "w {{user}}"),))
     assert open_with(both, MACROS).examples == (
         Message(ASSISTANT, "a"),
         Message(USER, "q Sera"),
@@ -101,7 +100,7 @@ def test_example_pairs_follow_the_example_dialogue() -> None:
 def test_greetings_are_limited() -> None:
     """Of 240,000 greetings, 1,000 are kept, and the report says so."""
     deadline = Deadline()
-    opening = open_with(replace(SERAPHINA, greetings=("x",) * 240_000), MACROS, deadline=deadline)
+    opening = open_with(SERAPHINA._replace(greetings=("x",) * 240_000), MACROS, deadline=deadline)
     assert len(opening.greetings) == 1000
     assert deadline.report == "greetings: left out 239,000 of 240,000"
 
@@ -121,5 +120,5 @@ def test_the_texts_of_a_persona_are_macros() -> None:
     macros = macros_of(persona, "Ann", about_user="{{user}} is tall.")
     assert macros.fill(text) == "Ann is tall.|Ed is short.|loud|with Ann|Ed: Hm."
     assert macros.fill("{{charDepthPrompt}}, {{creatorNotes}}") == "tired, mine"
-    verbatim = macros_of(replace(persona, verbatim=True), "Ann")
+    verbatim = macros_of(persona._replace(verbatim=True), "Ann")
     assert verbatim.fill(text) == text

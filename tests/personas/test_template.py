@@ -1,7 +1,6 @@
 """Personas as templates: `{{input}}`, variables, and `hermes ask --var`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,7 +212,7 @@ def test_the_system_prompt_of_a_template_is_not_cached_on_disk() -> None:
     """It contains the user's text."""
     persona = Persona("T", "{{input}}", SOURCE)
     assert template.system_variables(persona) == {"input"}
-    assert not template.system_variables(replace(persona, system="x", prompt="{{input}}"))
+    assert not template.system_variables(persona._replace(system="x", prompt="{{input}}"))
 
 
 def test_a_prompt_with_too_many_macros_is_refused() -> None:

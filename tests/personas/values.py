@@ -9,6 +9,7 @@ from hermes_cli.messages import Role
 from hermes_cli.personas.lorebook import PERSONA_TEXTS, Logic, Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Example, Note, Persona
 from hermes_cli.personas.regex_script import FindMacros, RegexScript, Target
+from tests.records import records
 
 SOURCE = Path("somebody.toml")
 
@@ -21,7 +22,7 @@ lines = filled.filter(lambda text: len(text.splitlines()) == 1)
 flags = st.booleans()
 numbers = st.integers(0, 10_000)
 
-entries = st.builds(
+entries = records(
     LoreEntry,
     # In a card, a content that begins with @@ has decorators, which are not part of the text.
     content=prose.filter(lambda text: not text.lstrip("\n").startswith("@@")),
@@ -56,7 +57,7 @@ entries = st.builds(
     except_characters=st.lists(filled, max_size=2).map(tuple),
     ignores_budget=flags,
 )
-lorebooks = st.builds(
+lorebooks = records(
     Lorebook,
     entries=st.lists(entries, max_size=4).map(tuple),
     name=optional,
@@ -68,7 +69,7 @@ lorebooks = st.builds(
     share=st.none() | st.integers(0, 100),
     source=st.just(SOURCE),
 )
-scripts = st.builds(
+scripts = records(
     RegexScript,
     find=prose,
     replace=prose | st.sampled_from([" ", "\n", "$1"]),
@@ -91,7 +92,7 @@ options = st.fixed_dictionaries(
         "stop": st.lists(filled, min_size=1, max_size=2).map(tuple),
     },
 )
-personas = st.builds(
+personas = records(
     Persona,
     name=lines,
     system=filled,

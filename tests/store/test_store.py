@@ -1,6 +1,5 @@
 """Tests of the store: added messages are kept, whatever is moved, deleted or interrupted."""
 
-import dataclasses
 import errno
 import os
 import sqlite3
@@ -524,7 +523,7 @@ def test_an_adopted_partial_reply_is_stored_as_stopped(file: Path, open_store: O
     """An adopted reply that is still partial is stored as stopped, and a time of 0 becomes the present."""
     store = open_store(file)
     conversation, messages = tree(None, leaf=1)
-    partial = dataclasses.replace(messages[0], role=ASSISTANT, state=MessageState.PARTIAL, created=0.0)
+    partial = messages[0]._replace(role=ASSISTANT, state=MessageState.PARTIAL, created=0.0)
     (number,) = store.adopt([(conversation, [partial])])
     (reply,) = store.tree(number)
     assert reply.state is MessageState.STOPPED

@@ -78,11 +78,11 @@ def smaller_option(candidates: Candidates, chosen: Candidate, request: PlanReque
         quantized = evaluate(replace(chosen, precision=precision), limits)
         if quantized.fits:
             advice = f"--precision 4bit needs {gib(quantized.memory_needed)} GiB"
-            return Smaller(advice, "in 4-bit", replace(request, precision="4bit"))
+            return Smaller(advice, "in 4-bit", request._replace(precision="4bit"))
     half = context // 2 // CONTEXT_STEP * CONTEXT_STEP
     if half >= MIN_CONTEXT:
         advice = f"--context {half} needs {gib(replace(chosen, context_size=half).memory_needed)} GiB"
-        return Smaller(advice, f"with a context of {half:,} tokens", replace(request, context_size=half))
+        return Smaller(advice, f"with a context of {half:,} tokens", request._replace(context_size=half))
     if candidates.gguf and candidates.gguf.fits:
         name, needed = candidates.gguf.model.name, gib(candidates.gguf.memory_needed)
         advice = f"-m {name} needs {needed} GiB of {candidates.gguf.place.memory_text}"
@@ -95,7 +95,7 @@ def _fewer_layers(chosen: OffloadedCandidate, request: PlanRequest) -> Smaller:
     count = sum(chosen.layers) // 2
     layers = f"with {count} layer{'' if count == 1 else 's'} on {chosen.place.label}"
     what = layers if count else "on the CPU"
-    return Smaller(f"--gpu-layers {count}", what, replace(request, gpu_layers=count))
+    return Smaller(f"--gpu-layers {count}", what, request._replace(gpu_layers=count))
 
 
 def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> Iterator[str]:
@@ -105,13 +105,13 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
     if request.context_size and longest >= min(MIN_CONTEXT, request.context_size):
         yield f"use --context {longest}"
     if model.format is WeightFormat.GGUF and request.kv is None:
-        yield from _hint_if_fits(hardware, model, replace(request, kv="q8_0"), "use --kv q8_0")
+        yield from _hint_if_fits(hardware, model, request._replace(kv="q8_0"), "use --kv q8_0")
     if candidates.precision != AUTO and not model.format.has_fixed_precision:
-        yield from _hint_if_fits(hardware, model, replace(request, precision=None), "use --precision {}")
+        yield from _hint_if_fits(hardware, model, request._replace(precision=None), "use --precision {}")
     if request.gpu_layers is not None:
-        yield from _hint_if_fits(hardware, model, replace(request, gpu_layers=None), "omit --gpu-layers")
+        yield from _hint_if_fits(hardware, model, request._replace(gpu_layers=None), "omit --gpu-layers")
     if candidates.device != AUTO:
-        yield from _hint_if_fits(hardware, model, replace(request, device=None), "omit --device")
+        yield from _hint_if_fits(hardware, model, request._replace(device=None), "omit --device")
     if gguf and gguf.fits:
         name, needed, free = gguf.model.name, gib(gguf.memory_needed), gib(gguf.memory_available)
         yield (
@@ -120,9 +120,9 @@ def _hints(hardware: Hardware, candidates: Candidates, request: PlanRequest) -> 
         )
     if candidates.all[0].precision.is_half and not candidates.on_gpu:
         for value, advice in (("8bit", "use --precision {}"), ("4bit", "use --precision {} (slow)")):
-            yield from _hint_if_fits(hardware, model, replace(request, precision=value), advice)
+            yield from _hint_if_fits(hardware, model, request._replace(precision=value), advice)
     if candidates.device == AUTO and candidates.on_gpu and not candidates.on_cpu:
-        yield from _hint_if_fits(hardware, model, replace(request, device=CPU), "use --device cpu (slow)")
+        yield from _hint_if_fits(hardware, model, request._replace(device=CPU), "use --device cpu (slow)")
 
 
 def _hint_if_fits(hardware: Hardware, model: ModelFacts, request: PlanRequest, advice: str) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """The user's requirements for a plan, and the values of their flags."""
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from hermes_cli.errors import UsageError
 from hermes_cli.options import suggestion
@@ -19,8 +18,7 @@ GPU_KINDS: Final = ("cuda", "rocm", "xpu", "mps", "vulkan")
 _GPU_DEVICE = re.compile(rf"({'|'.join(GPU_KINDS)})(?::(\d{{1,3}}(?:\+\d{{1,3}})*))?")
 
 
-@dataclass(frozen=True, slots=True)
-class PlanRequest:
+class PlanRequest(NamedTuple):
     """The user's requirements. None, like the value `auto`, means automatic selection.
 
     `gpu_layers` is a number or `all`, and `kv` is the type of K and V; both are only for a GGUF. If the user
@@ -43,7 +41,7 @@ class PlanRequest:
     @property
     def for_any_model(self) -> "PlanRequest":
         """The request for comparing models: a chat template that some of them lack excludes none."""
-        return self if self.chat_template is None else replace(self, chat_template=ANY_MODEL)
+        return self if self.chat_template is None else self._replace(chat_template=ANY_MODEL)
 
 
 def parse_gpu_layers(text: str | None) -> int | Literal["all"] | None:

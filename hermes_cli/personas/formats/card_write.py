@@ -5,7 +5,6 @@ Unknown keys are preserved, even if the card is converted to another version.
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -79,7 +78,7 @@ def apply_changes(document: Mapping[str, Any], old: Persona, new: Persona) -> di
 
 def _own_book(persona: Persona) -> Lorebook | None:
     """Return a persona's lorebook without its source, or None if there is none or it is empty."""
-    lorebook = persona.lorebook and replace(persona.lorebook, source=None)
+    lorebook = persona.lorebook and persona.lorebook._replace(source=None)
     return None if lorebook == Lorebook() else lorebook
 
 

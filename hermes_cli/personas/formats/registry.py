@@ -6,7 +6,6 @@ only if a file might be in that format.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -75,7 +74,7 @@ def read(data: bytes, source: Path) -> ImportResult:
         remarks.add(f"unknown macros are left in the texts: {names}")
     if isinstance(result, Lorebook):
         return ImportResult(content.kind, None, result, remarks.summary())
-    persona = replace(result, source=source, original=source, kind=content.kind)
+    persona = result._replace(source=source, original=source, kind=content.kind)
     return ImportResult(content.kind, persona, None, remarks.summary())
 
 
@@ -260,11 +259,9 @@ def _texts(value: Any) -> list[str]:
         item = rest.pop()
         if isinstance(item, str):
             texts.append(item)
-        elif isinstance(item, tuple):
-            rest += item
         elif isinstance(item, RegexScript):
             rest += [MATCH.sub("", item.replace), item.trim]
-        elif names := getattr(item, "__dataclass_fields__", None):
+        elif isinstance(item, tuple):
             # Most fields of an entry are numbers and empty; testing them here takes half the time.
-            rest += [value for name in names if (value := getattr(item, name)) and type(value) is not int]
+            rest += [value for value in item if value and type(value) is not int]
     return texts

@@ -7,7 +7,6 @@ preset of each type.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,7 +52,7 @@ def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Persona:
         part = _part(document, name)
         if _part_of(part) == name:
             added = _READERS[name](Value(part, remarks), source, remarks)
-            persona = merged(replace(added, name=persona.name), persona)
+            persona = merged(added._replace(name=persona.name), persona)
     if rest := sorted(key for key, value in document.items() if key not in _PARTS and value):
         remarks.add(f"left out: {', '.join(key[:30] for key in rest[:_SHOWN])}")
     return persona
@@ -65,8 +64,7 @@ def merged(preset: Persona, persona: Persona) -> Persona:
     options = {**persona.options, **preset.options}
     if stops:
         options["stop"] = tuple(dict.fromkeys(stops))
-    return replace(
-        persona,
+    return persona._replace(
         system=preset.system or persona.system,
         post_history=preset.post_history or persona.post_history,
         options=options,

@@ -5,7 +5,6 @@ different names, so each entry is first converted to an entry of a card's lorebo
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +60,7 @@ def read(document: dict[str, Any], source: Path, remarks: Remarks) -> Lorebook:
         table = Value(other_worlds.as_card_book(document, source, remarks), remarks)
     entries = [_card_entry(raw) for raw in book.raw_entries(table, source)]
     lorebook = book.read(Value({**table.value, "entries": entries}, remarks), source, remarks)
-    return replace(lorebook, name=lorebook.name or source.stem, source=source)
+    return lorebook._replace(name=lorebook.name or source.stem, source=source)
 
 
 def _card_entry(raw: dict[str, Any]) -> dict[str, Any]:

@@ -372,7 +372,7 @@ def test_q8_0_is_proposed_if_the_requested_context_fits_only_then() -> None:
     with pytest.raises(DoesNotFit) as caught:
         plan_for(machine(ram=12, free=8), request)
     assert caught.value.hint == "use --context 24576; or use --kv q8_0: Q4_K_M on cpu needs 7.1 GiB"
-    assert plan_for(machine(ram=12, free=8), replace(request, kv="q8_0")).context_size == 32_768
+    assert plan_for(machine(ram=12, free=8), request._replace(kv="q8_0")).context_size == 32_768
     with pytest.raises(DoesNotFit) as caught:  # 4.1 + 2.1 + 0.9 = 7.1 GiB
         plan_for(machine(ram=12, free=7), request)
     assert "--kv" not in caught.value.hint

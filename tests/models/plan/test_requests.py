@@ -16,6 +16,7 @@ from hermes_cli.models.plan.refusal import DoesNotFit
 from hermes_cli.models.plan.request import PlanRequest
 from hermes_cli.models.units import GIB
 from tests.models.plan.machines import gpu, mac, machine, machine_with_two, openhermes
+from tests.records import records
 
 AMPERE = machine(gpu("RTX 3090", 24, 23.6, (8, 6)), ram=64)
 TURING = machine(gpu("TITAN RTX", 24, 23.5, (7, 5)))
@@ -228,12 +229,14 @@ MACHINES = st.builds(
     st.just("cpu"),
     st.lists(GPUS, max_size=4, unique_by=lambda gpu: gpu.label).map(tuple),
 )
-REQUESTS = st.builds(
+REQUESTS = records(
     PlanRequest,
-    st.one_of(st.none(), st.integers(-5, 40_000)),
-    st.one_of(st.none(), st.integers(-1, 8)),
-    st.sampled_from([None, "auto", "16bit", "bf16", "fp16", "fp32", "8bit", "4bit", "q"]),
-    st.sampled_from([None, "auto", "cpu", "cuda", "cuda:0", "cuda:0+1", "rocm", "xpu:1", "mps", "tpu"]),
+    context_size=st.one_of(st.none(), st.integers(-5, 40_000)),
+    threads=st.one_of(st.none(), st.integers(-1, 8)),
+    precision=st.sampled_from([None, "auto", "16bit", "bf16", "fp16", "fp32", "8bit", "4bit", "q"]),
+    device=st.sampled_from(
+        [None, "auto", "cpu", "cuda", "cuda:0", "cuda:0+1", "rocm", "xpu:1", "mps", "tpu"]
+    ),
 )
 SIZES = st.sampled_from(["gguf", "16bit", "gptq"])
 OF_PRECISION = {

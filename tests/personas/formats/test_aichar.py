@@ -5,7 +5,6 @@ that it finds no card in a picture with both a V2 and a V3 card.
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +69,11 @@ def test_a_json_card_by_aichar_is_read_and_aichar_reads_it_back(
     data = aichar_character.export_json(kind).encode()
     persona = read_persona(data)
     assert texts(persona) == TEXTS
-    changed = registry.write(replace(persona, personality="stern"), "v1", data)
+    changed = registry.write(persona._replace(personality="stern"), "v1", data)
     assert aichar_texts(aichar.load_character_json(changed.decode())) == (*TEXTS[:2], "stern", *TEXTS[3:])
     # The metadata that aichar stores beside the card is unchanged.
     assert json.loads(changed)["metadata"] == json.loads(data)["metadata"]
-    new = registry.write(replace(persona, original=None), "v1", None)
+    new = registry.write(persona._replace(original=None), "v1", None)
     assert aichar_texts(aichar.load_character_json(new.decode())) == TEXTS
 
 
@@ -106,5 +105,5 @@ def test_a_picture_by_aichar_is_read_and_aichar_reads_it_back(
     persona = read_persona(data)
     assert texts(persona) == TEXTS
     if kind != "neutral":  # it has each text twice, and aichar does not read the card's
-        changed = registry.write(replace(persona, personality="stern"), "png", data)
+        changed = registry.write(persona._replace(personality="stern"), "png", data)
         assert aichar_texts(aichar.load_character_card(changed)) == (*TEXTS[:2], "stern", *TEXTS[3:])

@@ -1,7 +1,6 @@
 """The entries of a card's lorebook: keys, positions and SillyTavern's extensions."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +158,7 @@ def test_inclusion_groups_are_read_and_written() -> None:
     assert (read.groups, read.group_weight) == (("mood", "weather"), 30)
     assert (read.group_override, read.group_scoring) == (True, True)
     assert (entry().groups, entry().group_weight, entry().group_override) == ((), 100, False)
-    new = replace(read, groups=("mood", "place"), group_weight=5)
+    new = read._replace(groups=("mood", "place"), group_weight=5)
     written = book_write.write(None, Lorebook((new,)), Path("card.json"))
     assert written["entries"][0]["extensions"]["group"] == "mood, place"
     assert book.read(Value(written, Remarks()), Path("card.json"), Remarks()).entries == (new,)
@@ -204,9 +203,9 @@ def test_the_settings_that_hermes_wrote_are_read_again() -> None:
     data = registry.write(Persona("Ada", "", CARD, lorebook=book), "v2", None)
     assert json.loads(data)["data"]["character_book"]["scan_depth"] == 5
     assert read_persona(data).lorebook == book
-    changed = registry.write(Persona("Ada", "", CARD, lorebook=replace(book, scan_depth=None)), "v2", data)
+    changed = registry.write(Persona("Ada", "", CARD, lorebook=book._replace(scan_depth=None)), "v2", data)
     assert "scan_depth" not in json.loads(changed)["data"]["character_book"]
-    assert read_persona(changed).lorebook == replace(book, scan_depth=None)
+    assert read_persona(changed).lorebook == book._replace(scan_depth=None)
 
 
 def test_a_book_with_too_many_wrong_values_is_refused() -> None:

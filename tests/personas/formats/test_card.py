@@ -1,7 +1,6 @@
 """Character cards of the three versions: every field, and values of the wrong type."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,8 +63,7 @@ TEA = LoreEntry(
     priority=1,
     position=Position.BEFORE,
 )
-NESTED = replace(
-    FLAT,
+NESTED = FLAT._replace(
     system="{{original}} Be brief.",
     greetings=(*FLAT.greetings, "Good evening.", "Who sent you?"),
     post_history="Stay in 1843.",
@@ -83,7 +81,7 @@ NESTED = replace(
 
 @pytest.mark.parametrize(
     ("document", "expected"),
-    [(V1, FLAT), (V2, NESTED), (V3, replace(NESTED, nickname="Countess", kind="v3"))],
+    [(V1, FLAT), (V2, NESTED), (V3, NESTED._replace(nickname="Countess", kind="v3"))],
 )
 def test_every_field_of_a_card_is_read(document: Any, expected: Persona) -> None:
     """Each field of a V1, V2 or V3 card sets the field of the persona."""
@@ -243,7 +241,7 @@ def test_a_flat_card_keeps_its_form_and_is_exported_in_the_form_of_the_specifica
     data = to_json(flat)
     persona = read_persona(data)
     assert registry.write(persona, "v3", data) == data
-    changed = replace(persona, scenario="Now.")
+    changed = persona._replace(scenario="Now.")
     assert json.loads(registry.write(changed, "v3", data)) == flat | {"scenario": "Now."}
     assert json.loads(registry.write(persona, "v2", data))["data"]["tags"] == ["history"]
     newest = cards_in_png(registry.write(persona, "png", data))["ccv3"]

@@ -1,7 +1,6 @@
 """Writing cards: no field of the original is lost, and only changed fields change."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -34,7 +33,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 def rewritten(document: Any, kind: str, **changes: Any) -> Any:
     """Return the JSON of a card after a change of its persona."""
     data = to_json(document)
-    return json.loads(registry.write(replace(read_persona(data), **changes), kind, data))
+    return json.loads(registry.write(read_persona(data)._replace(**changes), kind, data))
 
 
 @pytest.mark.parametrize("kind", list(VERSIONS))
@@ -61,7 +60,7 @@ def test_changing_the_scenario_of_any_card_changes_only_that_field(
     raw = to_json(document)
     kind = read_persona(raw).kind
     assert kind == (f"v{spec[-1]}" if spec else "v1")
-    back = json.loads(registry.write(replace(read_persona(raw), scenario=f"x{scenario}"), kind, raw))
+    back = json.loads(registry.write(read_persona(raw)._replace(scenario=f"x{scenario}"), kind, raw))
     expected = {**data, "scenario": f"x{scenario}"}
     assert back == ({"spec": spec, "data": expected} if spec else expected)
 
@@ -71,7 +70,7 @@ def test_an_imported_card_is_exported_as_the_same_bytes(kind: str, tmp_path: Pat
     """A card that was imported and is exported again has the same bytes."""
     data = to_json(VERSIONS[kind])
     own = tmp_path / "ada.toml"
-    imported = replace(read_persona(data), original=tmp_path / "ada.json")
+    imported = read_persona(data)._replace(original=tmp_path / "ada.json")
     kept = native.parse(native_writer.write(imported), own)
     assert kept.original == tmp_path / "ada.json"
     assert registry.write(kept, kind, data) == data
@@ -103,7 +102,7 @@ def test_an_edited_or_moved_entry_keeps_its_unknown_fields() -> None:
     book = read_persona(to_json(V2)).lorebook
     assert book
     engine, tea = book.entries
-    new = replace(book, entries=(LoreEntry("New.", ("new",)), replace(tea, content="With milk."), engine))
+    new = book._replace(entries=(LoreEntry("New.", ("new",)), tea._replace(content="With milk."), engine))
     written_book = rewritten(V2, "v2", lorebook=new)["data"]["character_book"]
     first, second, third = written_book["entries"]
     raws = V2["data"]["character_book"]["entries"]
@@ -136,7 +135,7 @@ def test_a_card_keeps_its_fields_if_converted_to_another_version(before: str, ki
     converted = registry.write(original, kind, data)
     reread = read_persona(converted)
     assert reread.kind == kind
-    assert replace(reread, kind="") == replace(original, kind="")
+    assert reread._replace(kind="") == original._replace(kind="")
     # Converted back to the first version, the card has all its fields unchanged.
     back = json.loads(registry.write(reread, before, converted))
     start = VERSIONS[before]
@@ -207,14 +206,14 @@ def test_a_card_larger_than_4_mib_is_not_written() -> None:
 def test_a_new_lorebook_replaces_the_old_one(old: Lorebook, new: Lorebook) -> None:
     """A new lorebook replaces all of the old one."""
     data = registry.write(Persona("Ada", "", CARD, lorebook=old), "v2", None)
-    written = registry.write(replace(read_persona(data), lorebook=new), "v2", data)
+    written = registry.write(read_persona(data)._replace(lorebook=new), "v2", data)
     reread = read_persona(written).lorebook or Lorebook()
     assert reread == _as_in_a_card(new)
 
 
 def _as_in_a_card(book: Lorebook) -> Lorebook:
-    entries = tuple(replace(entry, name=_one_line(entry.name)) for entry in book.entries)
-    return replace(book, entries=entries, name=_one_line(book.name), source=None)
+    entries = tuple(entry._replace(name=_one_line(entry.name)) for entry in book.entries)
+    return book._replace(entries=entries, name=_one_line(book.name), source=None)
 
 
 def _one_line(text: str) -> str:
@@ -227,8 +226,7 @@ def test_any_persona_is_read_back_from_a_card(persona: Persona, kind: str) -> No
     reread = read_persona(registry.write(persona, kind, None))
     book = persona.lorebook
     book = book and _as_in_a_card(book)
-    expected = replace(
-        persona,
+    expected = persona._replace(
         name=_one_line(persona.name) or CARD.stem,
         nickname=_one_line(persona.nickname),
         user=_one_line(persona.user or "") or None,
@@ -240,7 +238,7 @@ def test_any_persona_is_read_back_from_a_card(persona: Persona, kind: str) -> No
     )
     if persona.examples:
         assert reread.dialogue.startswith(persona.dialogue.rstrip())
-        expected = replace(expected, examples=(), dialogue=reread.dialogue)
+        expected = expected._replace(examples=(), dialogue=reread.dialogue)
     assert reread == expected
     assert registry.write(reread, kind, registry.write(persona, kind, None)) == registry.write(
         persona, kind, None

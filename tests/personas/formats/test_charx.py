@@ -3,7 +3,6 @@
 import json
 import struct
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -36,7 +35,7 @@ MEMBERS = [("assets/icon/image/main.png", ICON), ("card.json", to_json(V3)), ("\
 def test_a_card_in_an_archive_is_read_like_the_card_alone(method: int) -> None:
     """A card in an archive is read like the card alone."""
     persona = read_persona(archive(MEMBERS, method))
-    assert replace(persona, kind="") == replace(read_persona(to_json(V3)), kind="")
+    assert persona._replace(kind="") == read_persona(to_json(V3))._replace(kind="")
     assert persona.kind == "charx"
 
 
@@ -50,7 +49,7 @@ def test_an_unchanged_persona_is_written_as_the_same_archive() -> None:
 def test_a_change_rewrites_only_card_json(method: int) -> None:
     """A change rewrites card.json and keeps the other members."""
     data = archive(MEMBERS, method)
-    members = unzip(registry.write(replace(read_persona(data), personality="kind"), "charx", data))
+    members = unzip(registry.write(read_persona(data)._replace(personality="kind"), "charx", data))
     assert json.loads(members.pop("card.json")) == {**V3, "data": {**V3["data"], "personality": "kind"}}
     assert members == {name: content for name, content in MEMBERS if name != "card.json"}
 
@@ -75,7 +74,7 @@ def test_an_archive_whose_sizes_follow_its_members_can_be_changed() -> None:
     with zipfile.ZipFile(cast("IO[bytes]", out), "w", zipfile.ZIP_DEFLATED) as streamed:
         for name, content in MEMBERS:
             streamed.writestr(name, content)
-    members = unzip(registry.write(replace(read_persona(out.data), personality="kind"), "charx", out.data))
+    members = unzip(registry.write(read_persona(out.data)._replace(personality="kind"), "charx", out.data))
     assert members["assets/icon/image/main.png"] == ICON
 
 
@@ -83,7 +82,7 @@ def test_a_large_compressed_member_is_copied_without_decompression() -> None:
     """A compressed member of 300 MiB is still small after a change of the card."""
     data = archive([("bomb", b"\0" * (300 << 20)), ("card.json", to_json(V3))])
     assert len(data) < 400_000
-    changed = registry.write(replace(read_persona(data), personality="kind"), "charx", data)
+    changed = registry.write(read_persona(data)._replace(personality="kind"), "charx", data)
     assert len(changed) < 400_000
 
 
@@ -185,7 +184,7 @@ def test_changing_an_archive_with_overlapping_members_is_refused() -> None:
     struct.pack_into("<I", overlapping, second + 42, 0)
     persona = read_persona(bytes(overlapping))
     with pytest.raises(PersonaError, match="overlap"):
-        registry.write(replace(persona, name="x"), "charx", bytes(overlapping))
+        registry.write(persona._replace(name="x"), "charx", bytes(overlapping))
 
 
 def _large(tmp_path: Path, *members: tuple[str, bytes]) -> Path:

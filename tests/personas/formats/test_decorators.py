@@ -1,7 +1,6 @@
 """Decorators: the lines at the start of an entry's content that set its fields."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,8 +48,8 @@ def card_with_entry(content: str, **fields: Any) -> dict[str, Any]:
 )
 def test_a_decorator_sets_fields_and_is_removed_from_the_text(line: str, changes: dict[str, Any]) -> None:
     """A decorator sets fields of the entry and is removed from its text."""
-    assert entry(content=f"{line}\ntext") == replace(PLAIN, **changes)
-    assert entry(content=f"\r\n{line}\r\n\ntext") == replace(PLAIN, **changes)
+    assert entry(content=f"{line}\ntext") == PLAIN._replace(**changes)
+    assert entry(content=f"\r\n{line}\r\n\ntext") == PLAIN._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def test_an_unknown_decorator_is_left_out_with_a_remark(line: str) -> None:
 @pytest.mark.parametrize("content", ["text\n@@depth 2", "@depth 2\ntext", " @@depth 2", "\n\ntext", ""])
 def test_a_text_without_decorators_at_its_start_is_unchanged(content: str) -> None:
     """A text that does not begin with decorators is unchanged."""
-    assert entry(content=content) == replace(PLAIN, content=content)
+    assert entry(content=content) == PLAIN._replace(content=content)
 
 
 def changed_entry(original: str, **changes: Any) -> Any:
@@ -85,7 +84,7 @@ def changed_entry(original: str, **changes: Any) -> Any:
     persona = read_persona(data)
     assert persona.lorebook
     (lore_entry,) = persona.lorebook.entries
-    new = replace(persona, lorebook=replace(persona.lorebook, entries=(replace(lore_entry, **changes),)))
+    new = persona._replace(lorebook=persona.lorebook._replace(entries=(lore_entry._replace(**changes),)))
     written = registry.write(new, "v2", data)
     assert read_persona(written).lorebook == new.lorebook
     return json.loads(written)["data"]["character_book"]["entries"][0]

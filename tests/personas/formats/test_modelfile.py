@@ -1,6 +1,5 @@
 """Reading and writing Ollama's Modelfiles."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,17 +137,17 @@ def test_num_ctx_is_the_context_window(value: str, context: int | None) -> None:
 def test_a_changed_context_window_is_written() -> None:
     """There is one num_ctx, and a Modelfile without one gets it."""
     persona, _ = read(MARIO)
-    written = modelfile.write(replace(persona, context=1024), MARIO)
+    written = modelfile.write(persona._replace(context=1024), MARIO)
     assert written.count("num_ctx") == 1
     assert read(written)[0].context == 1024
-    assert "PARAMETER num_ctx 512\n" in modelfile.write(replace(persona, context=512), None)
+    assert "PARAMETER num_ctx 512\n" in modelfile.write(persona._replace(context=512), None)
 
 
 def test_a_change_keeps_the_other_lines() -> None:
     """A change keeps the other lines of the Modelfile."""
     persona, _ = read(MARIO)
     written = modelfile.write(
-        replace(persona, system="Be brief.", personality="kind", options={"min_p": 0.1}), MARIO
+        persona._replace(system="Be brief.", personality="kind", options={"min_p": 0.1}), MARIO
     )
     assert written.startswith("# a comment\nFROM llama3.2\n")
     assert "PARAMETER num_ctx 4096\n" in written
@@ -176,7 +175,7 @@ def test_a_character_is_written_as_a_prompt_examples_and_a_greeting() -> None:
     assert reread.examples == (Example("Who?", "Me."),)
     assert reread.greetings == ("Hello User.",)
     with pytest.raises(PersonaError, match="three quotes"):
-        modelfile.write(replace(sera, character='"""'), None)
+        modelfile.write(sera._replace(character='"""'), None)
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters='\0\r"{<'), min_size=1).map(

@@ -3,7 +3,6 @@
 import base64
 import io
 import struct
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,13 +41,13 @@ def xmp(**properties: bytes) -> bytes:
 @pytest.mark.parametrize("document", [V2, V3])
 def test_a_card_in_a_photo_is_read_like_the_card_alone(document: Any) -> None:
     """The persona differs only in its format."""
-    alone = replace(read_persona(to_json(document)), kind="")
+    alone = read_persona(to_json(document))._replace(kind="")
     for data, kind in (
         (webp((b"EXIF", exif(to_base64(document)))), "webp"),
         (jpeg(b"Exif\0\0" + exif(to_base64(document))), "jpeg"),
     ):
         persona = read_persona(data)
-        assert (replace(persona, kind=""), persona.kind) == (alone, kind)
+        assert (persona._replace(kind=""), persona.kind) == (alone, kind)
 
 
 @pytest.mark.parametrize(

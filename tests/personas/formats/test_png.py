@@ -4,7 +4,6 @@ import base64
 import json
 import struct
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +35,7 @@ OTHER = chunk(b"tEXt", b"Software\0theirs")
 def test_a_card_in_a_picture_is_read_like_the_card_alone(document: Any) -> None:
     """A card in a picture is read like the card alone."""
     persona = read_persona(picture(OTHER, card_chunk("chara", document)))
-    assert replace(persona, kind="") == replace(read_persona(to_json(document)), kind="")
+    assert persona._replace(kind="") == read_persona(to_json(document))._replace(kind="")
     assert persona.kind == "png"
 
 
@@ -125,7 +124,7 @@ def test_an_unchanged_persona_is_written_as_the_same_picture() -> None:
 def test_a_change_rewrites_only_the_chunk_of_the_card() -> None:
     """A change rewrites the chunk of the card and keeps the other chunks and trailing bytes."""
     data = picture(OTHER, card_chunk("chara", V2), chunk(b"prVt", b"x")) + b"trailing"
-    changed = registry.write(replace(read_persona(data), personality="kind"), "png", data)
+    changed = registry.write(read_persona(data)._replace(personality="kind"), "png", data)
     assert cards_in_png(changed[: -len(b"trailing")].replace(OTHER, b"")) == {"chara": v2(personality="kind")}
     old, new = chunks(data[:-8]), chunks(changed[:-8])
     assert [item for item in new if not item[1].startswith(b"chara")] == [
@@ -137,7 +136,7 @@ def test_a_change_rewrites_only_the_chunk_of_the_card() -> None:
 def test_both_cards_are_changed_and_stale_copies_are_removed() -> None:
     """A change rewrites both cards of a picture and removes stale copies."""
     data = picture(card_chunk("chara", V2), card_chunk("ccv3", V3), card_chunk("ccv3", v2(name="Old")))
-    changed = registry.write(replace(read_persona(data), scenario="Now."), "png", data)
+    changed = registry.write(read_persona(data)._replace(scenario="Now."), "png", data)
     v3 = {**V3, "data": {**V3["data"], "scenario": "Now."}}
     assert cards_in_png(changed) == {"chara": v2(scenario="Now."), "ccv3": v3}
     assert sum(content.startswith(b"ccv3") for _, content in chunks(changed)) == 1

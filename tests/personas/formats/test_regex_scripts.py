@@ -1,7 +1,6 @@
 """Regex scripts in SillyTavern's cards: their fields, old values, and what an export changes."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,7 @@ def test_the_fields_of_a_script() -> None:
 )
 def test_unusual_values(changes: dict[str, Any], expected: dict[str, Any]) -> None:
     """Old placements are converted as SillyTavern does; limits that it ignores are ignored."""
-    assert read(card(SCRIPT | changes))[0].regex == (replace(READ, **expected),)
+    assert read(card(SCRIPT | changes))[0].regex == (READ._replace(**expected),)
 
 
 def test_an_unchanged_card_is_exported_as_it_is() -> None:
@@ -101,7 +100,7 @@ def test_an_unchanged_card_is_exported_as_it_is() -> None:
     persona, _ = read(data)
     again = native.parse(native_writer.write(persona), Path("ada.toml"))
     assert again.regex == persona.regex
-    assert registry.write(replace(persona, regex=again.regex), "v2", data) == data
+    assert registry.write(persona._replace(regex=again.regex), "v2", data) == data
 
 
 def test_an_export_changes_only_the_changed_keys() -> None:
@@ -110,8 +109,8 @@ def test_an_export_changes_only_the_changed_keys() -> None:
     data = card(SCRIPT, other)
     persona, _ = read(data)
     new = RegexScript("/x/", "y", name="New")
-    changed = replace(persona.regex[1], enabled=False, find="/z/")
-    first, second = exported(data, replace(persona, regex=(new, changed)))
+    changed = persona.regex[1]._replace(enabled=False, find="/z/")
+    first, second = exported(data, persona._replace(regex=(new, changed)))
     assert second == other | {"disabled": True, "findRegex": "/z/"}
     assert first == {
         "scriptName": "New",
@@ -135,7 +134,7 @@ def test_the_number_of_scripts_is_limited() -> None:
     persona, remarks = read(data)
     assert len(persona.regex) == MAX_SCRIPTS
     assert "only the first 100 of its 102 regex scripts are used" in remarks
-    assert len(exported(data, replace(persona, regex=persona.regex[1:]))) == MAX_SCRIPTS + 1
+    assert len(exported(data, persona._replace(regex=persona.regex[1:]))) == MAX_SCRIPTS + 1
 
 
 @pytest.mark.parametrize("scripts", [None, 7, "x", {"a": SCRIPT}, [[SCRIPT]], {}])

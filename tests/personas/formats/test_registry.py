@@ -1,7 +1,6 @@
 """The formats: a file is recognised by its content, and every error is a PersonaError."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,7 +136,7 @@ def _read_twice(data: bytes) -> None:
         assert str(CARD) in error.message  # noqa: PT017 - most bytes raise it
         return
     if result.persona and result.kind in registry.WRITABLE:
-        changed = replace(result.persona, personality="other")
+        changed = result.persona._replace(personality="other")
         try:
             written = registry.write(changed, result.kind, data)
         except PersonaError as error:

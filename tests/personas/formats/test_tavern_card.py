@@ -1,6 +1,5 @@
 """Cards by tavern-card are read by hermes, and the reverse: V1 to V3, as JSON and in a PNG."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,10 +42,10 @@ def test_hermes_reads_all_fields_that_tavern_card_writes(document: Any) -> None:
     """
     normal = tavern_card.parse_card(document)
     data = tavern_card.write_png_card(normal)
-    expected = replace(read_persona(to_json(document)), kind="", nickname="")
-    assert replace(read_persona(data), kind="") == expected
-    assert replace(read_persona(to_json(normal)), kind="") == expected
-    changed = registry.write(replace(read_persona(data), scenario="Now."), "png", data)
+    expected = read_persona(to_json(document))._replace(kind="", nickname="")
+    assert read_persona(data)._replace(kind="") == expected
+    assert read_persona(to_json(normal))._replace(kind="") == expected
+    changed = registry.write(read_persona(data)._replace(scenario="Now."), "png", data)
     back = tavern_card.parse_png_card(changed)
     assert back == {**normal, "data": {**normal["data"], "scenario": "Now."}}
 
@@ -54,4 +53,4 @@ def test_hermes_reads_all_fields_that_tavern_card_writes(document: Any) -> None:
 def test_a_card_that_tavern_card_writes_into_a_plain_picture_is_read() -> None:
     """A card that tavern-card writes into hermes' plain picture is read."""
     data = tavern_card.write_png_card(V2, png.blank())
-    assert replace(read_persona(data), kind="v2") == read_persona(to_json(V2))
+    assert read_persona(data)._replace(kind="v2") == read_persona(to_json(V2))

@@ -66,7 +66,7 @@ def lorebook(document: Any) -> Lorebook:
 def test_every_field_of_a_world_file_is_read() -> None:
     """Each field of a world file sets the field of the entry."""
     first, second = lorebook(WORLD).entries
-    expected = {name: getattr(ENGINE, name) for name in ENGINE.__slots__} | {
+    expected = {name: getattr(ENGINE, name) for name in ENGINE._fields} | {
         "priority": 5,
         "ignores_budget": True,
     }
