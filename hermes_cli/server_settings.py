@@ -21,6 +21,7 @@ class ServerSettings(NamedTuple):
     `key_env`, in the file `key_file`, or in the system's keyring under the name `key_keyring`. `insecure`
     allows to send it over plain HTTP to a public address. `timeout` is how many seconds the first byte of an
     answer may take, and `context` the size of the context window, for servers that do not report it.
+    `tokenizer` is a model on this machine that has the tokenizer and the chat template of the server's model.
     """
 
     url: str
@@ -32,6 +33,7 @@ class ServerSettings(NamedTuple):
     insecure: bool = False
     timeout: int = 600
     context: int | None = None
+    tokenizer: str = ""
 
 
 NAMES: Final = ServerSettings._fields
@@ -99,3 +101,14 @@ def _check(place: str, key: str, value: Any) -> None:
         raise ValueError(f"{place} key_env is the name of an environment variable, not the key itself")
     elif key == "key_file" and not Path(value).is_absolute() and not value.startswith("~/"):
         raise ValueError(f"{place} key_file is not a path that begins with / or ~/")
+    elif key == "tokenizer" and _is_relative_path(value):
+        raise ValueError(f"{place} tokenizer is neither a model's name nor a path that begins with / or ~/")
+
+
+def _is_relative_path(text: str) -> bool:
+    """Return whether a text is a path, but not an absolute one. `owner/name:folder/x.gguf` is a name."""
+    if text.startswith(("/", "~/")):
+        return False
+    name, is_hub_file, _ = text.partition(":")
+    is_gguf = "/" in name and name.lower().endswith(".gguf") and not is_hub_file
+    return is_gguf or name.startswith((".", "~")) or "\\" in name or name.count("/") > 1

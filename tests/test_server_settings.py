@@ -17,6 +17,16 @@ def test_a_server_has_the_values_of_its_table() -> None:
 
 
 @pytest.mark.parametrize(
+    "tokenizer",
+    ["starter", "openhermes-2:gguf", "m.gguf", "owner/name", "owner/name:folder/m.gguf", "/a/m", "~/m.gguf"],
+)
+def test_a_tokenizer_is_a_name_or_an_absolute_path(tokenizer: str) -> None:
+    """The names are those of -m."""
+    table = {"work": {"url": "http://x", "tokenizer": tokenizer}}
+    assert read_servers(table)["work"].tokenizer == tokenizer
+
+
+@pytest.mark.parametrize(
     ("table", "message"),
     [
         (1, "servers is a table"),
@@ -32,6 +42,14 @@ def test_a_server_has_the_values_of_its_table() -> None:
         ({"work": {"url": "http://x", "insecure": 1}}, "insecure takes true or false"),
         ({"work": {"url": "http://x", "key_file": "key"}}, "begins with / or ~/"),
         ({"work": {"url": "http://x", "key_file": "/k", "key_env": "K"}}, "key_env and key_file; remove"),
+        *(
+            (
+                {"work": {"url": "http://x", "tokenizer": path}},
+                "tokenizer is neither a model's name nor a path",
+            )
+            for path in ("./m.gguf", "../m", "models/m.gguf", "a/b/c", "~user/m.gguf", r"models\m", ".")
+        ),
+        ({"work": {"url": "http://x", "tokenizer": ""}}, "[servers.work] tokenizer takes one line of text"),
     ],
 )
 def test_an_invalid_table_is_an_error(table: Any, message: str) -> None:

@@ -9,11 +9,12 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.model import known_choice
 from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
+from hermes_cli.application.server_tokenizer import find_tokenizer
 from hermes_cli.application.servers import find_server
 from hermes_cli.config import HOME_VARIABLE, write_problem
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.server_state import ServerState
-from hermes_cli.errors import ConfigError, HermesError, KeyRefused, UsageError
+from hermes_cli.errors import ConfigError, HermesError, KeyRefused, ModelUnavailable, UsageError
 from hermes_cli.models import gpu_advice, requirements
 from hermes_cli.models.catalogue import STARTER
 from hermes_cli.models.download import size_text
@@ -36,6 +37,7 @@ CODES: Final = (
     "server",
     "server-key",
     "server-model",
+    "server-tokenizer",
     "gpu-list",
     "gpu-driver",
     "gpu-unused",
@@ -97,7 +99,7 @@ def diagnose(
         fix = error.hint or f"edit {runtime.paths.config_file}"
         findings.insert(0, Finding("settings", error.message, fix))
     else:
-        findings += _persona(runtime)
+        findings += [*_persona(runtime), *_tokenizers(runtime)]
         try:
             server = find_server(runtime, None)
             choice = None if server else known_choice(runtime, request)
@@ -148,6 +150,19 @@ def _servers(states: Iterable[ServerState]) -> Iterator[Finding]:
             )
         if state.model_error is not None:
             yield _from_error("server-model", state.model_error)
+
+
+def _tokenizers(runtime: Runtime) -> Iterator[Finding]:
+    """Yield the findings about the tokenizers of servers that are not on this machine, or broken."""
+    for name in runtime.settings.servers:
+        try:
+            address = find_server(runtime, name)
+            if address is not None and address.tokenizer:
+                find_tokenizer(runtime, address)
+        except ModelUnavailable as error:
+            yield _from_error("server-tokenizer", error)
+        except HermesError:  # in the address, which is another finding
+            continue
 
 
 def _from_error(code: str, error: HermesError, *, is_problem: bool = True) -> Finding:

@@ -33,9 +33,13 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
 
 
 def server_choice(runtime: Runtime, address: ServerAddress, request: PlanRequest) -> ModelChoice:
-    """Return a model on a server. Raises the errors of `with_model`."""
+    """Return a model on a server. Raises the errors of `with_model`, and of `find_tokenizer`."""
     if request.chat_template == RAW:
         raise UsageError("--raw needs a model on this machine", "name one with -m, or omit --raw")
+    if address.tokenizer:
+        from hermes_cli.application.server_tokenizer import find_tokenizer
+
+        find_tokenizer(runtime, address)
     address = with_model(runtime, address)
     selected = SelectedModel(address.model, "a server was requested")
     return ModelChoice(selected, server=address, context_size=request.context_size)

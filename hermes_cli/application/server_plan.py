@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import with_model
+from hermes_cli.application.servers import tokenizer_opener, with_model
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import HermesError
 from hermes_cli.models.plan.request import PlanRequest
@@ -33,6 +33,8 @@ class ServerPlan(NamedTuple):
             "max_context": engine.max_context_size,
             "level": int(engine.level),
             "exact_token_counts": not engine.estimates_tokens,
+            "tokenizer": engine.tokenizer,
+            "tokenizer_problem": engine.tokenizer_problem,
             "continues_messages": not engine.cannot_continue,
         }
 
@@ -46,6 +48,7 @@ class ServerPlan(NamedTuple):
             ("model", engine.name),
             ("context", f"{engine.context_size:,} tokens{_context_remark(engine)}"),
             ("level", f"{int(engine.level)} of 3: {engine.level_text}"),
+            *([("tokenizer", f"not used: {problem}")] if (problem := engine.tokenizer_problem) else []),
             ("/continue", f"no: {engine.cannot_continue}" if engine.cannot_continue else "yes"),
         ]
         cleaned = [tuple(sanitize_line(cell, LONG_LINE) for cell in row) for row in rows]
@@ -55,12 +58,17 @@ class ServerPlan(NamedTuple):
 def plan_server(runtime: Runtime, address: ServerAddress, request: PlanRequest) -> ServerPlan:
     """Connect to a server, and return the plan for its model. Nothing is generated.
 
-    Raises the errors of `with_model` and of `open_engine`.
+    Raises the errors of `with_model`, of `open_engine` and of `open_tokenizer`.
     """
     from hermes_cli.engines.remote.engine import open_engine
 
     address = with_model(runtime, address)
-    engine = open_engine(address, runtime.environ, context_size=request.context_size)
+    engine = open_engine(
+        address,
+        runtime.environ,
+        context_size=request.context_size,
+        open_tokenizer=tokenizer_opener(runtime, address),
+    )
     return ServerPlan(address, engine, _version(engine))
 
 

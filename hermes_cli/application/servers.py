@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hermes_cli.application.runtime import Runtime
@@ -14,6 +15,7 @@ from hermes_cli.screen.sanitize import sanitize_line
 
 if TYPE_CHECKING:  # imported only if a server is used
     from hermes_cli.engines.remote.engine import RemoteEngine
+    from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 
 MAX_SHOWN = 50
 
@@ -77,13 +79,24 @@ def open_server(
         runtime.environ,
         context_size=context_size,
         notify=lambda message: notify(sanitize_line(message, 1000)),
+        open_tokenizer=tokenizer_opener(runtime, address),
     )
     if context_size is not None and engine.context_size < context_size:
         size = f"{engine.context_size:,} tokens, not {context_size:,}"
         notify(f"{engine.server_name} has a context window of {size}")
-    if (remark := engine.level_remark) and runtime.terminal.stderr_is_tty:
-        notify(sanitize_line(remark, 1000))
+    for remark in filter(None, (engine.tokenizer_problem, engine.level_remark)):
+        if runtime.terminal.stderr_is_tty:
+            notify(sanitize_line(remark, 1000))
     return engine
+
+
+def tokenizer_opener(runtime: Runtime, address: ServerAddress) -> "Callable[[], LocalVocabulary] | None":
+    """Return the function that opens the tokenizer of the config file, or None if none is configured."""
+    if not address.tokenizer:
+        return None
+    from hermes_cli.application.server_tokenizer import open_tokenizer
+
+    return partial(open_tokenizer, runtime, address)
 
 
 def require_local(runtime: Runtime, name: str) -> None:

@@ -112,7 +112,8 @@ def _server_states(runtime: Runtime) -> "list[ServerState]":
 def _server_row(state: "ServerState") -> tuple[str, ...]:
     if state.error is not None:
         return (state.name, state.url, "not usable")
-    return (state.name, state.url, state.title, pluralize(len(state.models), "model"))
+    counts = (f"tokens counted here with {state.tokenizer}",) if state.tokenizer else ()
+    return (state.name, state.url, state.title, pluralize(len(state.models), "model"), *counts)
 
 
 def _versions() -> list[tuple[str, ...]]:

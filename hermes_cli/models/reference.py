@@ -47,11 +47,12 @@ class ModelRef(NamedTuple):
         return self.entry is STARTER
 
 
-def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
+def parse(text: str, *, models_dir: Path | None = None, is_typed: bool = True) -> ModelRef:
     """Parse a model argument.
 
     The order of precedence is: a short name, an existing path, an entry of `models_dir` (.gguf may be
-    omitted), the hub. Text that looks like a path is never interpreted as a repository.
+    omitted), the hub. Text that looks like a path is never interpreted as a repository. A path is relative to
+    the current folder only if the text `is_typed`, and not from a file.
 
     Raises UsageError if the text is empty, too long or unprintable, and ModelUnavailable if it names no
     model.
@@ -60,7 +61,7 @@ def parse(text: str, *, models_dir: Path | None = None) -> ModelRef:
     alias, _, rest = text.partition(":")
     if alias.lower() in CATALOGUE:
         return _from_catalogue(CATALOGUE[alias.lower()], rest)
-    local_ref = _existing(text, models_dir)
+    local_ref = _existing(text, models_dir, is_typed=is_typed)
     if local_ref is not None:
         return local_ref
     if _looks_like_path(text):
@@ -115,8 +116,8 @@ def variant_ref(variant: Variant) -> ModelRef:
     return _hub_ref(variant.repo, variant.file)
 
 
-def _existing(text: str, models_dir: Path | None) -> ModelRef | None:
-    candidates = [Path(text)]
+def _existing(text: str, models_dir: Path | None, *, is_typed: bool) -> ModelRef | None:
+    candidates = [Path(text)] if is_typed or Path(text).is_absolute() else []
     if text.startswith("~"):
         try:
             candidates = [Path(text).expanduser()]

@@ -107,12 +107,16 @@ def _named(ref: ModelRef, reason: str, models_dir: Path, cache_dir: Path | None)
 
 
 def installed_model(name: str, models_dir: Path) -> InstalledModel:
-    """Return the installed model called `name`.
+    """Return the installed model called `name`; see `installed_for` for the errors."""
+    return installed_for(parse(name, models_dir=models_dir), models_dir)
 
-    Raises ModelUnavailable if it is not installed, and UsageError if `name` is a short name with several
+
+def installed_for(ref: ModelRef, models_dir: Path) -> InstalledModel:
+    """Return the installed model for a reference, even if it is broken.
+
+    Raises ModelUnavailable if it is not installed, and UsageError if it is a short name with several
     installed forms.
     """
-    ref = parse(name, models_dir=models_dir)
     if ref.entry is not None and ref.variant is None:
         forms = [variant_ref(variant) for variant in ref.entry.forms]
         installed = [form for form in forms if find(form, models_dir) is not None]

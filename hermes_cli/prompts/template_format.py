@@ -48,6 +48,8 @@ class TemplateFormat:
         vocabulary: str,
         end_ids: Iterable[int] = (),
     ) -> None:
+        self._source = template
+        self._arguments = encode, control, vocabulary, tuple(end_ids)
         self._template = JinjaTemplate(template.source, template.special_tokens)
         ids = {text: token.id for text, token in control.items()}
         self.encoder = TextEncoder(encode, ids, end_ids)
@@ -69,6 +71,10 @@ class TemplateFormat:
         self.stops = self._find_stops()
         # Each turn renders its prompt several times: to count it, to show it and to send it.
         self._pieces = lru_cache(maxsize=CACHED_PROMPTS)(self._pieces_of)
+
+    def without_added_bos(self) -> "TemplateFormat":
+        """Return the format whose prompts begin with BOS only if the template contains it."""
+        return TemplateFormat(self._source._replace(adds_bos=False), *self._arguments)
 
     def _render(
         self,

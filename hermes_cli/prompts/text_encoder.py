@@ -74,6 +74,10 @@ class TextEncoder:
         # The newline was merged with the next character, so this is a BPE tokenizer, which adds no space.
         return self._encode(text)
 
+    def has_literal(self, text: str) -> bool:
+        """Return whether a text contains the text of a control token."""
+        return self._literals.search(text) is not None
+
     def holds_control(self, ids: Iterable[int]) -> bool:
         """Return whether `ids` contains a control token."""
         return not self._control_ids.isdisjoint(ids)

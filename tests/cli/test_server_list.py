@@ -162,6 +162,8 @@ def test_a_plan_shows_what_the_server_supports(home: Env, kind: str) -> None:
         "max_context": 8192 if kind in {"ollama", "openai"} else 1024,
         "level": LEVELS[kind],
         "exact_token_counts": LEVELS[kind] == 1,
+        "tokenizer": "",
+        "tokenizer_problem": "",
         "continues_messages": kind not in {"lmstudio", "openai"},
     }
 

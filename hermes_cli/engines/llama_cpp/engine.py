@@ -97,6 +97,11 @@ class LlamaCppEngine:
         tokens = {text: ControlToken(i, rstrip=text in stripping) for text, i in control.items()}
         return TemplateFormat(choice.template, self._encode, tokens, header.fingerprint, header.end_ids)
 
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """The format of the prompts."""
+        return self._format
+
     def _encode(self, text: str) -> list[int]:
         if self._is_recursive and len(text) > LONGEST_RUN:
             longest = max((match[0] for match in RUN.finditer(text)), key=len)

@@ -40,7 +40,7 @@ class ServerAddress(NamedTuple):
 
     `base_url` is the URL of its OpenAI API, such as http://localhost:1234/v1. `kind` is one of
     `server_settings.KINDS`, or "" if it is unknown. `model` is "" if none was named. `label` is what the user
-    typed, without the model.
+    typed, without the model. `tokenizer` names a model on this machine with the same tokenizer, or is "".
     """
 
     base_url: str
@@ -51,6 +51,7 @@ class ServerAddress(NamedTuple):
     is_insecure: bool = False
     first_byte_s: float = 600.0
     context_size: int | None = None
+    tokenizer: str = ""
 
     @property
     def root_url(self) -> str:
@@ -103,6 +104,7 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
         settings.insecure,
         float(settings.timeout),
         settings.context,
+        settings.tokenizer,
     )
 
 

@@ -1,7 +1,7 @@
 """An engine whose model runs on a server. `servers/api.py` describes the levels of what servers support."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -12,6 +12,7 @@ from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
 from hermes_cli.engines.remote.key import read_key
+from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 from hermes_cli.engines.remote.protected_messages import protected
 from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi
 from hermes_cli.engines.remote.servers.detection import detect
@@ -19,7 +20,7 @@ from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
 from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
-from hermes_cli.engines.remote.vocabulary import RemoteVocabulary
+from hermes_cli.engines.remote.vocabulary import Agreement, RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
@@ -37,7 +38,8 @@ class RemoteEngine:
     """A model on a server. `notify` is called with each message for the user.
 
     With a `prompt_format`, prompts are sent as token ids, which `vocabulary` encodes. With only a
-    `vocabulary`, the server renders messages and counts their tokens; without one, they are estimated.
+    `vocabulary`, the server renders messages, whose tokens it counts; without one, they are estimated.
+    `tokenizer_problem` is the reason why the tokenizer on this machine is not used, or "".
     """
 
     def __init__(
@@ -47,8 +49,9 @@ class RemoteEngine:
         model: RemoteModel,
         context_size: int,
         *,
-        vocabulary: RemoteVocabulary | None = None,
+        vocabulary: RemoteVocabulary | LocalVocabulary | None = None,
         prompt_format: PromptFormat | None = None,
+        tokenizer_problem: str = "",
         notify: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self.name = model.name
@@ -60,6 +63,7 @@ class RemoteEngine:
         self.model = model
         self._vocabulary = vocabulary
         self._format = prompt_format
+        self.tokenizer_problem = tokenizer_problem
         self._notify = notify
         self._estimate = TokenEstimate()
         self._counted = lru_cache(CACHED_COUNTS)(
@@ -86,7 +90,12 @@ class RemoteEngine:
     @property
     def level_text(self) -> str:
         """What the server supports, for display."""
-        return levels.TEXTS[self.level]
+        return levels.text(self.level, self.tokenizer)
+
+    @property
+    def tokenizer(self) -> str:
+        """The name of the model on this machine whose tokenizer is used, or an empty string."""
+        return self._vocabulary.name if isinstance(self._vocabulary, LocalVocabulary) else ""
 
     @property
     def level_remark(self) -> str:
@@ -143,7 +152,8 @@ class RemoteEngine:
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, name, is_continued=continues_answer(messages))
-        return self._chunks(PlainAnswer(answer), parts, messages, cancel)
+        is_comparable = options.thinking_budget != 0  # servers add different text to prevent reasoning
+        return self._chunks(PlainAnswer(answer), parts, messages, cancel, is_comparable=is_comparable)
 
     def _parts_within_budget(
         self, answer: IdsAnswer, prompt: list[int], options: GenerationOptions, cancel: Cancel
@@ -181,6 +191,8 @@ class RemoteEngine:
         parts: Iterator[AnswerPart],
         messages: Sequence[Message],
         cancel: Cancel,
+        *,
+        is_comparable: bool = False,
     ) -> Iterator[Chunk]:
         usage, generated = Usage(), 0
         stream: Any = parts
@@ -198,15 +210,25 @@ class RemoteEngine:
             pass
         if (chunk := answer.state.flush()).has_text:
             yield chunk
-        usage = self._checked_usage(usage, generated, messages)
+        usage = self._checked_usage(usage, generated, messages, is_comparable=is_comparable)
         yield Chunk("", answer.state.completion(usage, FinishReason.CANCELLED))
 
-    def _checked_usage(self, usage: Usage, generated: int, messages: Sequence[Message]) -> Usage:
-        """Return the usage of an answer. If the server has cut the prompt, the user is told."""
+    def _checked_usage(
+        self, usage: Usage, generated: int, messages: Sequence[Message], *, is_comparable: bool
+    ) -> Usage:
+        """Return the usage of an answer. If the server has cut the prompt, the user is told.
+
+        If its number of tokens `is_comparable` and a tokenizer here gives another one, estimates replace it.
+        """
         reported = usage.prompt_tokens
         expected = self.count_tokens(messages) if self._vocabulary is not None or not reported else 0
         if not reported:  # the answer was stopped here, or the server does not count
             return Usage(expected, generated or usage.completion_tokens)
+        agreement = Agreement.SAME
+        if self._vocabulary is not None:
+            agreement = self._vocabulary.compare(protected(messages), expected, reported)
+        if agreement is Agreement.DIFFERENT and is_comparable:
+            self._use_estimates(expected, reported)
         if self._vocabulary is None:
             is_cut = self._estimate.seems_cut(messages, reported)
             expected = self._estimate.count(messages)
@@ -214,7 +236,7 @@ class RemoteEngine:
                 self._estimate.learn(messages, reported)
                 self._counted.cache_clear()
         else:
-            is_cut = reported < expected
+            is_cut = agreement is Agreement.CUT
         if is_cut:
             about = "about " if self._vocabulary is None else ""
             self._notify(
@@ -222,6 +244,17 @@ class RemoteEngine:
                 f"read {reported:,}; set a larger context there, or a smaller --context here"
             )
         return usage
+
+    def _use_estimates(self, counted: int, reported: int) -> None:
+        """Stop using the tokenizer on this machine, because the server counts other numbers of tokens."""
+        self.tokenizer_problem = (
+            f"{self._api.name} read {reported:,} tokens, and the tokenizer of {self.tokenizer} counts "
+            f"{counted:,}: it is not that of the server's model, or the chat template is another one"
+        )
+        self._notify(f"{self.tokenizer_problem}; token counts are estimates from now on")
+        self.close()
+        self._vocabulary = None
+        self._counted = lru_cache(CACHED_COUNTS)(self._estimate.count)
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill. Most servers cannot do that."""
@@ -263,7 +296,9 @@ class RemoteEngine:
         return self._vocabulary.prompt_tokens(self._format.segments(messages))
 
     def close(self) -> None:
-        """Do nothing: each request has a connection of its own, and the model stays on the server."""
+        """Free the tokenizer. Each request has a connection of its own, and the model stays on the server."""
+        if self._vocabulary is not None:
+            self._vocabulary.close()
 
 
 def open_engine(
@@ -274,8 +309,11 @@ def open_engine(
     notify: Callable[[str], None] = lambda _message: None,
     cancel: Cancel | None = None,
     settings: ClientSettings | None = None,
+    open_tokenizer: Callable[[], LocalVocabulary] | None = None,
 ) -> RemoteEngine:
     """Return the engine of a model on a server, after asking what the server supports.
+
+    `open_tokenizer` returns the tokenizer of the same model on this machine; its errors are raised, too.
 
     Raises ServerUnavailable if there is no server or no such model, UsageError if the server has several
     models and none is named, KeyRefused, ServerBusy, ServerError, ConfigError, and RequestCancelled.
@@ -284,16 +322,43 @@ def open_engine(
     client, api = connect(address, environ, cancel, settings)
     model = api.find_model(client, address.model or only_model(client, api, cancel), cancel)
     size = _context_size(model, context_size or address.context_size)
-    if api.tokens is None:
-        return RemoteEngine(client, api, model, size, notify=notify)
-    try:
-        vocabulary = RemoteVocabulary(client, api.tokens, model)
-        prompt_format = vocabulary.prompt_format()
-    except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
-        return RemoteEngine(client, api, model, size, notify=notify)
+    with ExitStack() as unused:
+        local = None
+        if open_tokenizer is not None:
+            local = open_tokenizer()
+            unused.callback(local.close)
+        vocabulary, prompt_format, problem = _vocabulary(client, api, model, local)
+        if vocabulary is local:
+            unused.pop_all()
     return RemoteEngine(
-        client, api, model, size, vocabulary=vocabulary, prompt_format=prompt_format, notify=notify
+        client,
+        api,
+        model,
+        size,
+        vocabulary=vocabulary,
+        prompt_format=prompt_format,
+        tokenizer_problem=problem,
+        notify=notify,
     )
+
+
+def _vocabulary(
+    client: ServerClient, api: ServerApi, model: RemoteModel, local: LocalVocabulary | None
+) -> tuple[RemoteVocabulary | LocalVocabulary | None, PromptFormat | None, str]:
+    """Return the vocabulary and the prompt format to use, and the reason if it is not the local one."""
+    if api.tokens is None:
+        return local, None, ""
+    problem = ""
+    try:
+        if local is not None:
+            if (agreed := local.format_of(client, api.tokens, model)) is not None:
+                return local, agreed, ""
+            problem = f"{api.name} makes other token ids of a conversation than the tokenizer of {local.name}"
+            local = None
+        vocabulary = RemoteVocabulary(client, api.tokens, model)
+        return vocabulary, vocabulary.prompt_format(), problem
+    except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
+        return local, None, problem
 
 
 def connect(

@@ -10,6 +10,10 @@ TEXTS: Final = {
     Level.ESTIMATED: "the server makes the prompts; token counts are estimates",
 }
 """What happens at each level, in a clause."""
+_LOCAL: Final = {
+    Level.TOKEN_IDS: "prompts are token ids, made here with the tokenizer of {}",
+    Level.COUNTED: "the server makes the prompts; tokens are counted here with {}",
+}
 _FORGING: Final = (
     "The server makes the prompts, so text could forge a turn there; hermes splits the control tokens that "
     "it knows."
@@ -20,6 +24,11 @@ MEANINGS: Final = {
     Level.ESTIMATED: f"{_FORGING} Token counts are estimates, marked ≈, which improve with each answer.",
 }
 """What each level promises, in sentences."""
+
+
+def text(level: Level, tokenizer: str) -> str:
+    """Return what happens at a level. `tokenizer` names a model here whose tokenizer is used, or is ""."""
+    return _LOCAL[level].format(tokenizer) if tokenizer else TEXTS[level]
 
 
 def remark(level: Level, server: str) -> str:

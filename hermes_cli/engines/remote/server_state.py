@@ -23,7 +23,8 @@ class ServerState(NamedTuple):
     """What a server reports about itself. `name` is what the user types for it.
 
     `kind` is one of `server_settings.KINDS`, and `title` how it is written, with its version. `error` is set
-    if the server cannot be used, and `model_error` if it does not have the model of its settings.
+    if the server cannot be used, and `model_error` if it does not have the model of its settings. `tokenizer`
+    is the one on this machine that its settings name.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ServerState(NamedTuple):
     models: tuple[RemoteModel, ...] = ()
     error: HermesError | None = None
     model_error: HermesError | None = None
+    tokenizer: str = ""
 
 
 def ask_servers(
@@ -83,7 +85,13 @@ def _state(
     except Exception as error:  # noqa: BLE001 - one server must not hide the others
         return _failed(address, as_hermes_error(error))
     return ServerState(
-        address.label, address.base_url, api.kind, title, tuple(models), model_error=model_error
+        address.label,
+        address.base_url,
+        api.kind,
+        title,
+        tuple(models),
+        model_error=model_error,
+        tokenizer=address.tokenizer,
     )
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, PromptToken
@@ -17,7 +18,7 @@ from hermes_cli.prompts.prompt_format import PromptFormat, Segment
 from hermes_cli.prompts.protected_text import ControlToken
 from hermes_cli.prompts.text_encoder import CONTROL_SPELLING
 
-_SAMPLE: Final = "Ein süßer Brei,\n\tdef f(x): return x ** 2  # 日本語 🎉 naïve ÅÄÖ 1234567890"
+SAMPLE: Final = "Ein süßer Brei,\n\tdef f(x): return x ** 2  # 日本語 🎉 naïve ÅÄÖ 1234567890"
 """Two vocabularies that encode it to the same ids are taken for the same."""
 _PROBE: Final = (
     Message(Role.SYSTEM, "You are Hermes."),
@@ -27,6 +28,14 @@ _PROBE: Final = (
 )
 MAX_LITERALS: Final = 64
 """The texts in a template that a server is asked for. A template has a few control tokens."""
+
+
+class Agreement(Enum):
+    """How a count of prompt tokens compares with the number that the server reports."""
+
+    SAME = auto()
+    CUT = auto()
+    DIFFERENT = auto()
 
 
 class RemoteVocabulary:
@@ -99,7 +108,7 @@ class RemoteVocabulary:
 
     def _identifier(self) -> str:
         """Return an identifier of the vocabulary."""
-        sample = [sorted(self.control.items()), self.encode(_SAMPLE)]
+        sample = [sorted(self.control.items()), self.encode(SAMPLE)]
         return f"remote-{hashlib.sha256(json.dumps(sample).encode()).hexdigest()[:32]}"
 
     def prompt_tokens(self, segments: Iterable[Segment]) -> list[PromptToken]:
@@ -123,3 +132,10 @@ class RemoteVocabulary:
     def count(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of the prompt that the server makes of messages."""
         return self._tokens.count(self._client, self._model, messages, Cancel())
+
+    def compare(self, _messages: Sequence[Message], counted: int, reported: int) -> Agreement:
+        """Compare the server's count with the number of tokens that it reports afterwards."""
+        return Agreement.CUT if reported < counted else Agreement.SAME
+
+    def close(self) -> None:
+        """Do nothing: the tokenizer stays on the server."""

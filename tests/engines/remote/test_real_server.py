@@ -10,6 +10,7 @@ from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.engine import open_engine
 from hermes_cli.engines.remote.key import KeySource
+from hermes_cli.engines.remote.local_vocabulary import open_gguf
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.gguf.model import read_header
@@ -74,3 +75,33 @@ def test_a_real_server_gets_the_prompts_of_its_chat_template(tmp_path: Path, nam
         assert [token.id for token in engine.prompt_tokens(conversation)] == [t.id for t in expected]
         chunks = list(engine.stream(conversation, GenerationOptions(max_tokens=4), Cancel()))
         assert chunks[-1].completion is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["starter", "llama-3", "gemma", "mistral-v3", "phi-4", "deepseek-v3"])
+def test_the_tokenizer_on_this_machine_counts_as_a_real_server_does(
+    tmp_path: Path, starter_path: Path, name: str
+) -> None:
+    """With messages, as LM Studio gets them, and with token ids. The families have random weights."""
+    path = starter_path if name == "starter" else write_family_gguf(tmp_path / "model.gguf", name)
+    conversations = QUESTION[1:], (*QUESTION[1:], *MESSAGES[2:])
+    notices: list[str] = []
+    with llama_peer(path) as url:
+        for kind, level in (("openai", Level.COUNTED), ("llama-server", Level.TOKEN_IDS)):
+            engine = open_engine(
+                ServerAddress(url, "peer", kind, key=KeySource("key_env", KEY_VARIABLE)),
+                {KEY_VARIABLE: KEY},
+                notify=notices.append,
+                open_tokenizer=lambda: open_gguf("local", read_header(path)),
+            )
+            try:
+                for messages in conversations:
+                    done = list(engine.stream(messages, GenerationOptions(max_tokens=4), Cancel()))[
+                        -1
+                    ].completion
+                    assert done is not None
+                    assert done.usage.prompt_tokens == engine.count_tokens(messages)
+                assert (engine.level, engine.tokenizer) == (level, "local")
+            finally:
+                engine.close()
+    assert notices == []

@@ -1,8 +1,8 @@
 """The interface of a kind of model server, and the values that it uses.
 
 A server supports one of three levels. At the first, a prompt is sent as token ids; at the second and third,
-as messages, which the server renders. At the second, the server counts the tokens of a prompt; at the
-third, their number is an estimate.
+as messages, which the server renders. At the second, the server or a tokenizer on this machine counts the
+tokens of a prompt; at the third, their number is an estimate.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -132,7 +132,7 @@ class TokenApi(Protocol):
 class ServerApi(Protocol):
     """A kind of model server.
 
-    `kind` is one of `server_settings.KINDS`, and `name` how it is written. `tokens` is None at level 3.
+    `kind` is one of `server_settings.KINDS`, and `name` how it is written. `tokens` is None if it has none.
     `cannot_continue` is the reason why an assistant's message cannot be continued, or "". If it
     `can_exclude_reasoning`, a model answers without reasoning if the budget for it is 0. A server that
     `keeps_models` does not unload one after some minutes.
