@@ -171,7 +171,7 @@ def _architecture(gpu: "Gpu") -> str:
 def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
     from hermes_cli.engines.prompt_cache_dir import PromptCacheDir
     from hermes_cli.models.download import size_text
-    from hermes_cli.models.hub import repository
+    from hermes_cli.models.hub.cache import cache_folder
 
     paths = runtime.paths
     count, size = PromptCacheDir(paths.prefixes).usage()
@@ -179,7 +179,7 @@ def _folders(runtime: Runtime) -> list[tuple[str, ...]]:
         ("config", str(paths.config_file), _existence(paths.config_file)),
         ("personas", str(paths.personas)),
         ("models", str(paths.models)),
-        ("hub cache", str(repository.cache_folder())),
+        ("hub cache", str(cache_folder())),
         ("history", str(paths.history)),
         ("conversations", str(paths.conversations), _existence(paths.conversations), *_saving(runtime)),
         ("prompt cache", str(paths.prefixes), f"{count}, {size_text(size)}" if count else "none"),

@@ -176,11 +176,12 @@ def _search_text(result: "SearchResult") -> str:
 @command(app, "pull")
 def pull(runtime: Runtime, name: Name) -> None:
     """Download a model."""
-    from hermes_cli.application import local_choice
+    from hermes_cli.application import model_download
+    from hermes_cli.application.local_choice import default_notice
     from hermes_cli.application.servers import local_model
 
-    with local_choice.default_notice(runtime), local_model(runtime, name):
-        path = local_choice.pull(runtime, name)
+    with default_notice(runtime), local_model(runtime, name):
+        path = model_download.pull(runtime, name)
     runtime.terminal.write(f"{path}\n")
 
 

@@ -7,6 +7,9 @@ Sizes are in bytes. Shapes come from the config.json of the 16-bit repositories.
 from enum import StrEnum
 from typing import NamedTuple
 
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+"""torch's names for the types of weights, and their short names."""
+
 
 class WeightFormat(StrEnum):
     """The storage format of a model's weights."""

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.catalogue import CatalogueEntry, Variant, WeightFormat
-from hermes_cli.models.checkpoint import Checkpoint
-from hermes_cli.models.checkpoint.folder import has_tokenizer, no_tokenizer
 from hermes_cli.models.gguf.model import GgufHeader
 from hermes_cli.models.units import KV_ELEMENT_BYTES
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import missing_tokens
 from hermes_cli.prompts.format_choice import ModelTemplates
+
+if TYPE_CHECKING:
+    from hermes_cli.models.checkpoint import Checkpoint  # imported only for a folder of weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,13 @@ def facts_of(name: str, header: GgufHeader) -> ModelFacts:
     )
 
 
-def facts_of_checkpoint(name: str, checkpoint: Checkpoint, repo: str | None = None) -> ModelFacts:
+def facts_of_checkpoint(name: str, checkpoint: "Checkpoint", repo: str | None = None) -> ModelFacts:
     """Return the facts of a folder of Hugging Face weights.
 
     Raises ModelUnavailable if it has no tokenizer.
     """
+    from hermes_cli.models.checkpoint.folder import has_tokenizer, no_tokenizer
+
     if not has_tokenizer(checkpoint.path):
         raise no_tokenizer(checkpoint.path)
     config, weights = checkpoint.config, checkpoint.weights

@@ -10,17 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError, as_hermes_error
-from hermes_cli.models import checkpoint, starter
+from hermes_cli.models import starter
 from hermes_cli.models.catalogue import STARTER, STARTER_FILE, WeightFormat, spelling_of
-from hermes_cli.models.checkpoint import Checkpoint
 from hermes_cli.models.facts import ModelFacts, facts_of, facts_of_checkpoint
 from hermes_cli.models.gguf.model import FETCH_AGAIN, GgufHeader, read_header
-from hermes_cli.models.hub import cache, repository
-from hermes_cli.models.hub.file_download import repo_folder
+from hermes_cli.models.hub import cache
 from hermes_cli.models.links import reject_link, snapshot_of
 from hermes_cli.untrusted.source import is_file
+
+if TYPE_CHECKING:
+    from hermes_cli.models.checkpoint import Checkpoint  # imported only for a folder of weights
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
@@ -52,7 +54,7 @@ class InstalledModel:
     broken: str | None = None
     advice: str = ""
     header: GgufHeader | None = field(default=None, repr=False)
-    checkpoint: Checkpoint | None = field(default=None, repr=False)
+    checkpoint: "Checkpoint | None" = field(default=None, repr=False)
 
     @property
     def precision(self) -> str:
@@ -91,7 +93,7 @@ def installed(models_dir: Path, *, cache_dir: Path | None = None) -> list[Instal
     """Return every model in `models_dir` and in the Hugging Face cache, sorted by name."""
     found = [_own_file(path) for path in sorted(_ggufs(models_dir))]
     found += _own_folders(models_dir)
-    found += _in_cache(cache_dir or repository.cache_folder())
+    found += _in_cache(cache_dir or cache.cache_folder())
     return sorted(found, key=lambda m: m.name.lower())
 
 
@@ -120,6 +122,8 @@ def describe_folder(
     try:
         if not is_file(path / "config.json"):
             return None
+        from hermes_cli.models import checkpoint
+
         found = checkpoint.read(path)
     except (HermesError, PermissionError) as problem:
         error = as_hermes_error(problem)
@@ -136,7 +140,7 @@ def find_in_cache(repo: str, file: str | None = None, *, cache_dir: Path | None 
 
     Without `file`, return the only GGUF file of the repository, or its snapshot of Hugging Face weights.
     """
-    snapshot = _snapshot(repo_folder(cache_dir or repository.cache_folder(), repo))
+    snapshot = _snapshot(cache.repo_folder(cache_dir or cache.cache_folder(), repo))
     if snapshot is None:
         return None
     if file is not None:
@@ -159,7 +163,7 @@ def remove(model: InstalledModel, models_dir: Path, *, cache_dir: Path | None = 
     if model.source is ModelSource.FOLDER and model.path.parent == models_dir:
         return _remove_own(model.path)
     if model.source is ModelSource.HUB and model.repo:
-        return cache.delete(repo_folder(cache_dir or repository.cache_folder(), model.repo), model.path)
+        return cache.delete(cache.repo_folder(cache_dir or cache.cache_folder(), model.repo), model.path)
     raise UsageError(
         f"{model.path} is outside the models folder and the hub's cache, so hermes does not delete it",
         "delete the file yourself",

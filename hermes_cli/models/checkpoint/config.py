@@ -3,14 +3,12 @@
 from typing import Any, Final, NamedTuple
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.catalogue import WeightFormat
+from hermes_cli.models.catalogue import DTYPES, WeightFormat
 from hermes_cli.models.checkpoint.json_file import whole_number
 
 MAX_LAYERS: Final = 1 << 12
 MAX_WIDTH: Final = 1 << 20
 MAX_TOKENS: Final = 1 << 32
-DTYPES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-"""torch's names for the types of weights, and their short names."""
 ADVICE = "choose a chat model, such as openhermes-2 or the starter"
 QUANTIZED_ADVICE = "choose its 16-bit weights, which hermes can quantize, or its GGUF"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from hermes_cli.errors import ModelUnavailable
-from hermes_cli.models.catalogue import WeightFormat
+from hermes_cli.models.catalogue import DTYPES, WeightFormat
 from hermes_cli.models.checkpoint import config as configs
 from hermes_cli.models.checkpoint import tokenizer_file
 from hermes_cli.models.checkpoint.chat_template import read_templates
-from hermes_cli.models.checkpoint.config import DTYPES, Config
+from hermes_cli.models.checkpoint.config import Config
 from hermes_cli.models.checkpoint.json_file import read_bytes, read_object
 from hermes_cli.models.checkpoint.tokenizer_file import MAX_TOKENIZER, TOKENIZER
 from hermes_cli.models.checkpoint.weights import Weights, read_weights

@@ -1,4 +1,4 @@
-"""Deletes a model from the Hugging Face cache without damaging other models.
+"""The Hugging Face cache: finds its folders, and deletes a model without damaging other models.
 
 huggingface_hub's `delete_revisions` deletes whole revisions, but the GGUF files of a repository share one.
 The cache stores blobs named by their hash and, for each commit, a snapshot folder of links to blobs (source:
@@ -11,7 +11,28 @@ import os
 import shutil
 from pathlib import Path
 
-from hermes_cli.models.hub.file_download import PARTIAL_SUFFIX
+PARTIAL_SUFFIX = ".hermes.incomplete"
+"""The end of the name of a blob that hermes has not downloaded completely."""
+
+
+def cache_folder() -> Path:
+    """Return the Hugging Face cache folder, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
+    env = os.environ
+    if explicit := env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE"):
+        return _expanded(os.path.expandvars(explicit))
+    if home := env.get("HF_HOME"):
+        return _expanded(os.path.expandvars(home)) / "hub"
+    return _expanded(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+
+
+def _expanded(path: str) -> Path:
+    """Expand "~". If there is no such home directory, the path stays, while pathlib raises an error."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def repo_folder(cache_dir: Path, repo: str) -> Path:
+    """Return the folder of a model repository in the Hugging Face cache."""
+    return cache_dir / f"models--{repo.replace('/', '--')}"
 
 
 def delete(folder: Path, model: Path) -> int:

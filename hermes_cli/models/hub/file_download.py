@@ -20,6 +20,7 @@ from typing import IO, Any, NamedTuple
 
 from hermes_cli.errors import DownloadError, ResourcesExhausted
 from hermes_cli.models.download import Progress, require_space, size_text
+from hermes_cli.models.hub.cache import PARTIAL_SUFFIX, repo_folder
 from hermes_cli.models.hub.errors import AGAIN, transport_error
 
 TIMEOUT_S = 30.0
@@ -27,7 +28,6 @@ ATTEMPTS = 5
 """The download fails after this many consecutive connections without new bytes."""
 PAUSE_S = 1.0
 CHUNK = 1 << 20
-PARTIAL_SUFFIX = ".hermes.incomplete"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PARTIAL, _RANGE_REFUSED = 206, 416
 
@@ -73,11 +73,6 @@ def look_up(repo: str, name: str, endpoint: str | None) -> RemoteFile:
         raise DownloadError(f"the server reported an invalid ETag for {name}", "check HF_ENDPOINT")
     url = hf_hub_url(repo, name, revision=meta.commit_hash, endpoint=endpoint)
     return RemoteFile(repo, name, meta.commit_hash, meta.etag, meta.size, url)
-
-
-def repo_folder(cache_dir: Path, repo: str) -> Path:
-    """Return the folder of a model repository in the Hugging Face cache."""
-    return cache_dir / f"models--{repo.replace('/', '--')}"
 
 
 def _blob_path(remote: RemoteFile, cache_dir: Path) -> Path:

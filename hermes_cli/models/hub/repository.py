@@ -3,7 +3,6 @@
 The files go into the Hugging Face cache, which other programs share. HF_HOME or HF_HUB_CACHE set its path.
 """
 
-import os
 import re
 import threading
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.models.download import Progress, no_progress, require_space, size_text
 from hermes_cli.models.hub import file_download
+from hermes_cli.models.hub.cache import cache_folder
 from hermes_cli.models.hub.errors import FileMissing, translated_errors
 
 MAX_LISTED = 12
@@ -28,21 +28,6 @@ class HubFile(NamedTuple):
 
     name: str
     size: int | None
-
-
-def cache_folder() -> Path:
-    """Return the Hugging Face cache folder, by the rules of huggingface_hub's `constants.HF_HUB_CACHE`."""
-    env = os.environ
-    if explicit := env.get("HF_HUB_CACHE") or env.get("HUGGINGFACE_HUB_CACHE"):
-        return _expanded(os.path.expandvars(explicit))
-    if home := env.get("HF_HOME"):
-        return _expanded(os.path.expandvars(home)) / "hub"
-    return _expanded(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
-
-
-def _expanded(path: str) -> Path:
-    """Expand "~". If there is no such home directory, the path stays, while pathlib raises an error."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def pull(

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from hermes_cli.errors import UsageError
-from hermes_cli.models.catalogue import WeightFormat
-from hermes_cli.models.checkpoint.config import DTYPES
+from hermes_cli.models.catalogue import DTYPES, WeightFormat
 from hermes_cli.models.facts import ModelFacts
 from hermes_cli.models.gpus import Gpu
 from hermes_cli.models.plan.request import AUTO

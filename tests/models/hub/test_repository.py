@@ -13,6 +13,7 @@ from huggingface_hub import constants
 
 from hermes_cli.errors import DownloadError, ModelUnavailable, ResourcesExhausted
 from hermes_cli.models.hub import repository
+from hermes_cli.models.hub.cache import cache_folder
 from hermes_cli.models.hub.repository import HubFile
 from hermes_cli.models.local import find_in_cache
 from tests.models.hub.fake_hub import COMMIT, FakeHub
@@ -327,13 +328,13 @@ def test_the_cache_folder_is_that_of_huggingface_hub(monkeypatch: pytest.MonkeyP
     """The cache folder is that of huggingface_hub, with the same environment variables."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    default = repository.cache_folder()
+    default = cache_folder()
     assert default.parts[-2:] == Path(constants.default_cache_path).parts[-2:]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
-    assert repository.cache_folder() == tmp_path / "x/huggingface/hub"
+    assert cache_folder() == tmp_path / "x/huggingface/hub"
     monkeypatch.setenv("HF_HOME", str(tmp_path / "h"))
-    assert repository.cache_folder() == tmp_path / "h/hub"
+    assert cache_folder() == tmp_path / "h/hub"
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "c"))
-    assert repository.cache_folder() == tmp_path / "c"
+    assert cache_folder() == tmp_path / "c"
     monkeypatch.setenv("HF_HUB_CACHE", "~nobody-has-this-name/c")
-    assert repository.cache_folder() == Path("~nobody-has-this-name/c")
+    assert cache_folder() == Path("~nobody-has-this-name/c")
