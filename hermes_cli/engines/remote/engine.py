@@ -1,12 +1,20 @@
 """An engine whose model runs on a server. `servers/api.py` describes the levels of what servers support."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from hermes_cli.engines.base import Cancel, Chunk, FinishReason, PromptToken, Usage
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    FinishReason,
+    PromptToken,
+    RequestCancelled,
+    Usage,
+)
 from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.answer_stream import answer_parts
@@ -17,7 +25,6 @@ from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel
 from hermes_cli.engines.remote.servers.detection import detect
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
-from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
 from hermes_cli.engines.remote.vocabulary import RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
@@ -127,6 +134,34 @@ class RemoteEngine:
         Raises UsageError if an option is set that the server does not have.
         """
         reject_ban(options, self._api.name)
+        try:
+            with self._cancelled_by(cancel):
+                chunks = self._answer(messages, options, cancel)
+        except RequestCancelled:
+            return iter((Chunk("", Completion(FinishReason.CANCELLED)),))
+        return self._within(cancel, chunks)
+
+    def _cancelled_by(self, cancel: Cancel | None) -> AbstractContextManager[None]:
+        """Let `cancel` end the vocabulary's requests in the block."""
+        if self._vocabulary is None:
+            return nullcontext()
+        return self._vocabulary.cancelled_by(cancel or Cancel())
+
+    def _within(self, cancel: Cancel, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Yield the chunks. Setting `cancel` ends the vocabulary's requests for them."""
+        stream: Any = chunks
+        with closing(stream):
+            while True:
+                with self._cancelled_by(cancel):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+    def _answer(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        """Make the prompt, and return the chunks of the answer, which is requested with the first one."""
         if self._format is not None and self._api.tokens is not None:
             prompt = self._format.ids(messages)
             self._require_room(len(prompt))
@@ -139,7 +174,7 @@ class RemoteEngine:
             options = replace(options, thinking_budget=budget)
         name = messages[-1].sent_text if messages and messages[-1].is_named else ""
         messages = self._rendered(messages)
-        self._require_room(self.count_tokens(messages))
+        self._require_room(self._count(messages, self.context_size))
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, name, is_continued=continues_answer(messages))
@@ -198,13 +233,24 @@ class RemoteEngine:
             pass
         if (chunk := answer.state.flush()).has_text:
             yield chunk
-        usage = self._checked_usage(usage, generated, messages)
-        yield Chunk("", answer.state.completion(usage, FinishReason.CANCELLED))
+        yield Chunk("", self._completion(answer, usage, generated, messages))
+
+    def _completion(
+        self, answer: IdsAnswer | PlainAnswer, usage: Usage, generated: int, messages: Sequence[Message]
+    ) -> Completion:
+        """Return the completion; without counts and ids that only a cancelled request would give."""
+        try:
+            usage = self._checked_usage(usage, generated, messages)
+            return answer.state.completion(usage, FinishReason.CANCELLED)
+        except RequestCancelled:
+            usage = replace(usage, completion_tokens=usage.completion_tokens or generated)
+            return Completion(answer.state.finish_reason or FinishReason.CANCELLED, usage)
 
     def _checked_usage(self, usage: Usage, generated: int, messages: Sequence[Message]) -> Usage:
         """Return the usage of an answer. If the server has cut the prompt, the user is told."""
         reported = usage.prompt_tokens
-        expected = self.count_tokens(messages) if self._vocabulary is not None or not reported else 0
+        is_counted = self._vocabulary is not None or not reported
+        expected = self._count(messages, self.context_size) if is_counted else 0
         if not reported:  # the answer was stopped here, or the server does not count
             return Usage(expected, generated or usage.completion_tokens)
         if self._vocabulary is None:
@@ -228,20 +274,27 @@ class RemoteEngine:
         tokens = self._api.tokens
         if self._format is None or tokens is None or not tokens.prefills:
             return
-        ids = self._format.common_ids(messages)
-        if len(ids) >= self.context_size or cancel.is_set():
-            return
-        request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
         try:
+            with self._cancelled_by(cancel):
+                ids = self._format.common_ids(messages)
+            if len(ids) >= self.context_size or cancel.is_set():
+                return
+            request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
             for _ in answer_parts(self._client, request, cancel):
                 pass
         except RequestCancelled:
             return
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         """Return the number of tokens in the prompt for `messages`; at level 3, an estimate."""
+        with self._cancelled_by(cancel):
+            return self._count(messages, self.context_size if limit is None else limit)
+
+    def _count(self, messages: Sequence[Message], limit: int) -> int:
         if self._format is not None:
-            return self._format.count(messages, self.context_size if limit is None else limit)
+            return self._format.count(messages, limit)
         return self._counted(tuple(protected(self._rendered(messages))))
 
     def _rendered(self, messages: Sequence[Message]) -> Sequence[Message]:
@@ -287,8 +340,9 @@ def open_engine(
     if api.tokens is None:
         return RemoteEngine(client, api, model, size, notify=notify)
     try:
-        vocabulary = RemoteVocabulary(client, api.tokens, model)
-        prompt_format = vocabulary.prompt_format()
+        vocabulary = RemoteVocabulary(client, api.tokens, model, cancel)
+        with vocabulary.cancelled_by(cancel):
+            prompt_format = vocabulary.prompt_format()
     except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
         return RemoteEngine(client, api, model, size, notify=notify)
     return RemoteEngine(
