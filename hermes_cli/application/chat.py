@@ -242,15 +242,19 @@ class ReplHost:
         self.flags = flags
 
     def _switch(self, session: Session, choose: Callable[[], ModelChoice]) -> None:
-        """Close the engine, and open the model that `choose` returns. If that fails, reload the previous."""
+        """Close the engine, and open the model that `choose` returns. If that fails, reload the previous.
+
+        A previous model on a server needs no reload.
+        """
+        before = session.engine
         try:
-            session.engine.close()  # close first: two models may not fit in memory
+            before.close()  # close first: two models may not fit in memory
             choice = choose()
             session.engine = self._open(choice)
             self.choice = choice
             session.recorder.precision = choice.precision
         except BaseException:
-            session.engine = self._reopen()
+            session.engine = self._reopen() if self.choice.server is None else before
             raise
 
     def _open(self, choice: ModelChoice) -> Engine:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from hermes_cli.chat.prompt import PartKind, Prompt, PromptPart
-from hermes_cli.chat.prompt_builder import PromptBuilder
+from hermes_cli.chat.prompt_builder import PromptBuilder, TokenCounter
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings
-from hermes_cli.engines.base import Engine
 from hermes_cli.errors import ContextOverflow
 from hermes_cli.messages import Message, Opening, Role
 
@@ -16,10 +15,21 @@ STEP: Final = 256
 """The suggested context is a multiple of this number of tokens."""
 
 
+class PromptCounter(TokenCounter, Protocol):
+    """The part of an engine that `overflow_error` uses: the window sizes and the token counter."""
+
+    @property
+    def max_context_size(self) -> int:
+        """The longest context window in tokens that the model supports."""
+
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens of the prompt for these messages; see Engine.count_tokens."""
+
+
 def overflow_error(
     prompt: Prompt,
     turns: Sequence[Message],
-    engine: Engine,
+    engine: PromptCounter,
     *,
     opening: Opening,
     settings: PromptSettings,
@@ -34,7 +44,7 @@ def overflow_error(
 
 
 def _hints(
-    prompt: Prompt, shortest: Prompt, turns: Sequence[Message], engine: Engine, files: Sequence[str]
+    prompt: Prompt, shortest: Prompt, turns: Sequence[Message], engine: PromptCounter, files: Sequence[str]
 ) -> Iterator[str]:
     """Yield the hints. `shortest` is the prompt without the examples and the turns that can be dropped."""
     users = [index for index, message in enumerate(turns) if message.role is Role.USER]
@@ -55,7 +65,7 @@ def _hints(
         yield f"use --context {size}, or /context {size} in a chat"
 
 
-def _text_tokens(engine: Engine, message: Message) -> int:
+def _text_tokens(engine: PromptCounter, message: Message) -> int:
     """Return the number of tokens in the text of a message."""
     return engine.count_tokens([message]) - engine.count_tokens([Message(message.role, "")])
 

@@ -228,12 +228,12 @@ class Session(SessionState):
 
     # The prompt
 
-    def assembled(self, *more: Message) -> "Prompt":
+    def assembled(self, *more: Message, cancel: Cancel | None = None) -> "Prompt":
         """Return the prompt of the next speaker for the conversation followed by `more`.
 
-        It may exceed the context window.
+        It may exceed the context window. Raises RequestCancelled if `cancel` is set while a server counts.
         """
-        return self.prompts.assembled((*self.turns, *more), self.next_speaker)
+        return self.prompts.assembled((*self.turns, *more), self.next_speaker, cancel)
 
     def next_prompt(self) -> "Prompt":
         """Return the prompt for the user's next turn, which is empty, with the beginning of the answer."""
@@ -247,12 +247,15 @@ class Session(SessionState):
         reasoning = "" if self.options.options.thinking_budget == 0 else None
         return replace(self._new_message(Role.ASSISTANT, text, speaker), reasoning=reasoning)
 
-    def prefill_ahead(self) -> None:
-        """Start to evaluate the next prompt up to the user's turn, if the engine can do so on a thread."""
+    def prefill_ahead(self, cancel: Cancel | None = None) -> None:
+        """Start to evaluate the next prompt up to the user's turn, if the engine can do so on a thread.
+
+        Raises RequestCancelled if `cancel` is set while a server counts the prompt's tokens.
+        """
         engine = self.engine
         if isinstance(engine, BackgroundEngine) and not (engine.is_loading() or engine.failure):
             turn = Message(Role.USER, "")
-            messages = self.assembled(turn).messages
+            messages = self.assembled(turn, cancel=cancel).messages
             engine.prefill_ahead(messages[: messages.index(turn)])
 
     def _fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> "Prompt | None":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.prompt_settings import Overflow, Summary
 from hermes_cli.chat.turn_macros import idle_seconds, report_unknown
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.messages import Message
 from hermes_cli.tree import Tree
 from hermes_cli.untrusted.deadline import Deadline
@@ -17,18 +17,47 @@ if TYPE_CHECKING:  # most are imported with the first prompt, after the user has
     from hermes_cli.chat.session import Session
 
 
+class _Counter:
+    """Counts tokens with the engine of a session. Setting `cancel` ends a count, with RequestCancelled."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.cancel = Cancel()
+
+    @property
+    def context_size(self) -> int:
+        """The context window of the engine in tokens."""
+        return self._session.engine.context_size
+
+    @property
+    def max_context_size(self) -> int:
+        """The longest context window of the engine in tokens."""
+        return self._session.engine.max_context_size
+
+    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+        """Return the number of tokens of the prompt for these messages; see Engine.count_tokens."""
+        return self._session.engine.count_tokens(messages, limit, self.cancel)
+
+
 class SessionPrompt:
     """The prompts of a session. `files` are the names of the files in the last turn, for a hint."""
 
     def __init__(self, session: "Session") -> None:
         self._session = session
         self.files: tuple[str, ...] = ()
+        self._counter = _Counter(session)
         self._builders = dict[int, tuple[tuple[object, ...], "PromptBuilder"]]()
         self._reported: tuple[Tree, set[PartKind]] = session.tree, set()
 
-    def assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline | None = None) -> "Prompt":
-        """Return the prompt for the answer of a member. It may exceed the context window."""
-        deadline = deadline or self._session.next_deadline()
+    def assembled(self, turns: Sequence[Message], speaker: int, cancel: Cancel | None = None) -> "Prompt":
+        """Return the prompt for the answer of a member. It may exceed the context window.
+
+        Raises RequestCancelled if `cancel` is set while a server counts tokens.
+        """
+        self._counter.cancel = cancel or Cancel()
+        return self._assembled(turns, speaker, self._session.next_deadline())
+
+    def _assembled(self, turns: Sequence[Message], speaker: int, deadline: Deadline) -> "Prompt":
         prompt = self._builder(speaker, self.summary_of(turns), deadline).prompt(turns, deadline)
         if prompt.tokens >= prompt.window and self._session.engine.estimates_tokens:
             # The estimate has grown since the builder selected the turns: select them again.
@@ -42,11 +71,12 @@ class SessionPrompt:
         session, member = self._session, self._session.members[speaker]
         settings = member.prompt_settings
         max_tokens = session.options.options.max_tokens
-        key = (session.engine, member.opening, settings, max_tokens, summary)
+        inputs = (member.opening, settings, max_tokens, summary)
+        key = (session.engine, *inputs)
         settings.macros.state.idle_s = idle_seconds(session.tree.path)
         found = self._builders.get(speaker)
         if found is None or found[0] != key:
-            found = self._builders[speaker] = key, PromptBuilder(*key, deadline=deadline)
+            found = self._builders[speaker] = key, PromptBuilder(self._counter, *inputs, deadline=deadline)
         if session.engine.estimates_tokens:
             found[1].recount()
         return found[1]
@@ -67,16 +97,23 @@ class SessionPrompt:
     def fitted(self, turns: Sequence[Message], speaker: int, cancel: Cancel) -> "Prompt | None":
         """Return the prompt. With Overflow.SUMMARISE, turns that do not fit are summarized first.
 
-        Return None if the summary was cancelled. Raises ContextOverflow if the prompt exceeds the window.
+        Return None if this was cancelled. Raises ContextOverflow if the prompt exceeds the window.
         """
+        self._counter.cancel = cancel
+        try:
+            return self._fitted(turns, speaker)
+        except RequestCancelled:
+            return None
+
+    def _fitted(self, turns: Sequence[Message], speaker: int) -> "Prompt | None":
         session = self._session
         member, deadline = session.members[speaker], session.next_deadline()
-        prompt, summary = self.assembled(turns, speaker, deadline), self.summary_of(turns)
+        prompt, summary = self._assembled(turns, speaker, deadline), self.summary_of(turns)
         covered = summary.covers if summary else 0
         if member.prompt_settings.overflow is Overflow.SUMMARISE and prompt.first > covered:
-            if not self._summarize(turns, prompt.first, summary, member, cancel):
+            if not self._summarize(turns, prompt.first, summary, member):
                 return None
-            prompt = self.assembled(turns, speaker, deadline)
+            prompt = self._assembled(turns, speaker, deadline)
         self._report_left_out(prompt, member)
         if dict(session.recorder.saved_variables) != member.prompt_settings.macros.state.variables:
             session.save_settings()
@@ -87,12 +124,12 @@ class SessionPrompt:
 
             opening, settings = member.opening, member.prompt_settings
             raise overflow_error(
-                prompt, turns, session.engine, opening=opening, settings=settings, files=self.files
+                prompt, turns, self._counter, opening=opening, settings=settings, files=self.files
             )
         return prompt
 
     def _summarize(
-        self, turns: Sequence[Message], first: int, earlier: Summary | None, member: Member, cancel: Cancel
+        self, turns: Sequence[Message], first: int, earlier: Summary | None, member: Member
     ) -> bool:
         """Replace the turns before `first` by a summary. Return False if it was cancelled."""
         from hermes_cli.chat.summarize import summarize
@@ -104,7 +141,7 @@ class SessionPrompt:
             earlier,
             macros=member.prompt_settings.macros,
             options=session.options.options,
-            cancel=cancel,
+            cancel=self._counter.cancel,
         )
         if text is None:
             return False

@@ -34,17 +34,23 @@ def summarize(
 ) -> str | None:
     """Return a summary of the turns and of an earlier summary, or None if the generation was cancelled.
 
+    Raises RequestCancelled if a count was cancelled.
+
     Turns that do not fit in the context window together are summarized in several steps. A turn that does not
     fit by itself is skipped, not cut. The summary may be empty.
     """
+
+    def tokens(turns: Sequence[Message]) -> int:
+        return engine.count_tokens(_summary_prompt(note, turns, macros), cancel=cancel)
+
     note = earlier.text.removeprefix(LEAD) if earlier else ""
     room = engine.context_size - engine.context_size // 4
     batches, batch = list[list[Message]](), list[Message]()
     length = max(16, min(MAX_TOKENS, engine.context_size // LENGTH_SHARE))
     for turn in turns:
-        if engine.count_tokens(_summary_prompt(note, [turn], macros)) > engine.context_size - 2 * length:
+        if tokens([turn]) > engine.context_size - 2 * length:
             continue
-        if batch and engine.count_tokens(_summary_prompt(note, [*batch, turn], macros)) > room:
+        if batch and tokens([*batch, turn]) > room:
             batches.append(batch)
             batch = []
         batch.append(turn)

@@ -7,7 +7,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
-from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, PromptToken
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    Engine,
+    FinishReason,
+    PromptToken,
+    RequestCancelled,
+)
 from hermes_cli.errors import HermesError, KeyRefused, ServerBusy, ServerError, ServerUnavailable
 from hermes_cli.messages import Message
 from hermes_cli.options import GenerationOptions
@@ -101,12 +109,13 @@ class BackgroundEngine:
         """The placement of the layers, or None if it is unknown or the model is not loaded."""
         return self._engine.placement if self._engine is not None else None
 
-    def opened(self) -> Engine:
-        """Wait until the engine is loaded, and return it. Ctrl-C can interrupt the wait.
+    def opened(self, cancel: Cancel | None = None) -> Engine:
+        """Wait until the engine is loaded, and return it. A signal handler can interrupt the wait.
 
-        Raises the error that `opener` raised.
+        Raises the error that `opener` raised, and RequestCancelled if `cancel` was set first.
         """
-        self.wait(Cancel())
+        if not self.wait(cancel or Cancel()):
+            raise RequestCancelled
         if self._engine is None:
             raise self.failure or RuntimeError("loading ended without a result")
         return self._engine
@@ -163,11 +172,14 @@ class BackgroundEngine:
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Wait for the model, and evaluate the ids of the messages; see Engine.prefill."""
-        self.opened().prefill(messages, cancel)
+        if self.wait(cancel):
+            self.opened().prefill(messages, cancel)
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         """Wait for the model, and return the number of tokens in the prompt for `messages`."""
-        return self.opened().count_tokens(messages, limit)
+        return self.opened(cancel).count_tokens(messages, limit, cancel)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
         """Wait for the model, and return the tokens of the prompt for `messages`."""

@@ -6,7 +6,9 @@ new answer.
 """
 
 import itertools
+import math
 import operator
+import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -17,22 +19,27 @@ from hermes_cli.placement import Placement
 
 
 class Cancel:
-    """A request to stop an answer. Once set, it stays set.
+    """A request to stop an answer. Once set, it stays set. It is also set after `limit_s` seconds.
 
     It is a plain flag, because the signal handler of Ctrl-C sets it. A threading.Event has a lock, and a
     handler that interrupts the thread holding that lock would deadlock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit_s: float = math.inf) -> None:
         self._requested = False
+        self._end = time.monotonic() + limit_s
 
     def set(self) -> None:
         """Request a stop."""
         self._requested = True
 
     def is_set(self) -> bool:
-        """Return whether a stop was requested."""
-        return self._requested
+        """Return whether a stop was requested, or the time is over."""
+        return self._requested or time.monotonic() >= self._end
+
+
+class RequestCancelled(Exception):  # noqa: N818 - the caller requested it
+    """The caller cancelled a request to a server. Its connection is closed."""
 
 
 class FinishReason(StrEnum):
@@ -175,11 +182,16 @@ class Engine(Protocol):
         ContextOverflow.
         """
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         """Return the number of tokens of the prompt for these messages.
 
         It is exact unless a text has more than 2 * `limit` tokens; by default, the limit is the context
         window. Such a text counts as 2 * `limit` + 1, and is not encoded as a whole.
+
+        Setting `cancel` ends the wait for a server, or for a model that is still loading. Raises
+        RequestCancelled then.
         """
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:

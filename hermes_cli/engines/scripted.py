@@ -138,7 +138,12 @@ class ScriptedEngine:
         if len(ids) < self.context_size and not cancel.is_set():
             self._cache = ids
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self,
+        messages: Sequence[Message],
+        limit: int | None = None,
+        cancel: Cancel | None = None,  # noqa: ARG002 - no server is asked
+    ) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
         return self._format.count(messages, self.context_size if limit is None else limit)
 

@@ -165,7 +165,8 @@ class Loop:
             signal.signal(signal.SIGINT, before)
 
     def _pressed(self, _number: int, _frame: FrameType | None) -> None:
-        """Stop the running answer or command; do nothing if neither is running."""
+        """Stop the running answer or command, or the count of tokens before the prompt."""
+        self._state.stop_count()
         if self._in_command and not self._printer.is_answering:
             raise KeyboardInterrupt
         self._printer.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 import os
 import signal
 import sys
@@ -33,6 +34,8 @@ from hermes_cli.repl.typed_keys import keep_typed_keys
 from hermes_cli.screen.sanitize import LONG_LINE, REPLACEMENT, sanitize, sanitize_line
 
 TICK_S = 0.1
+COUNT_AFTER_STOP_S = 0.1
+"""The longest wait for a server that counts tokens after Ctrl-C, before the prompt appears."""
 STYLE = Style.from_dict(
     {
         "prompt": "bold ansicyan",
@@ -127,7 +130,8 @@ class PromptReader:
         if self._session.history is not self._typed.history:
             self._session.history = self._session.default_buffer.history = self._typed.history
             self._session.default_buffer.reset()
-        state.context_used()  # count the tokens now, so that typing is not delayed
+        # Count the tokens now, so that typing is not delayed.
+        state.context_used(COUNT_AFTER_STOP_S if state.was_stopped else math.inf)
         suggestion = self._suggestion()
         if state.was_stopped:
             state.was_stopped = False

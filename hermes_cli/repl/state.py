@@ -10,7 +10,7 @@ from hermes_cli.chat.input_text import Attachment
 from hermes_cli.chat.members import Member
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Cancel, Chunk
+from hermes_cli.engines.base import Cancel, Chunk, RequestCancelled
 from hermes_cli.errors import HermesError, UsageError, as_hermes_error
 from hermes_cli.options import LayeredOptions
 from hermes_cli.personas.lorebook import LoreEntry
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # answer_printer imports this module; history imports prompt_
     from hermes_cli.repl.history import TypedLines
 
 FEW_TOKENS = 8
+COUNT_AT_THE_PROMPT_S = 1.0
+"""The longest wait for a server that counts tokens while the prompt is shown, which reads no keys then."""
 
 StartAnswer = Callable[[Cancel], Iterator[Chunk]]
 """Starts an answer that the argument can cancel, and yields its chunks."""
@@ -135,6 +137,7 @@ class ReplState:
     next_line_handler: Callable[[str], None] | None = None
     exit_code: int = 0
     _counted: tuple[tuple[object, ...], int | None] | None = None
+    _count_cancel: Cancel = field(default_factory=Cancel)
 
     @property
     def persona(self) -> Persona:
@@ -188,14 +191,15 @@ class ReplState:
 
     def prefill_ahead(self) -> None:
         """Start to evaluate the next prompt up to the user's turn, unless the settings say not to."""
-        if self.host.prefills_ahead:
-            with suppress(HermesError):  # sending a message shows the error
-                self.session.prefill_ahead()
+        if self.host.prefills_ahead and self.context_used() is not None:
+            with suppress(HermesError, RequestCancelled):  # sending a message shows the error
+                self.session.prefill_ahead(Cancel(COUNT_AT_THE_PROMPT_S))
 
-    def context_used(self) -> int | None:
+    def context_used(self, limit_s: float = COUNT_AT_THE_PROMPT_S) -> int | None:
         """Return the number of tokens in the prompt. The count is repeated only after a change.
 
-        Return None if the model is not loaded yet or counting fails; sending a message shows the error.
+        Return None if the model is not loaded yet, if counting fails, and if a server has not counted before
+        `limit_s` seconds or `stop_count`. Sending a message shows the error.
         """
         if self.loading is not None:
             return None
@@ -208,12 +212,17 @@ class ReplState:
             session.options,
         )
         if self._counted is None or any(a is not b for a, b in zip(self._counted[0], inputs, strict=True)):
+            self._count_cancel = Cancel(limit_s)
             try:
-                tokens = self.session.assembled().tokens
-            except HermesError:
+                tokens = self.session.assembled(cancel=self._count_cancel).tokens
+            except (HermesError, RequestCancelled):
                 tokens = None
             self._counted = inputs, tokens
         return self._counted[1]
+
+    def stop_count(self) -> None:
+        """End a count of `context_used` that waits for a server."""
+        self._count_cancel.set()
 
     def print_next_speaker(self) -> None:
         """In a group, print whose prompt is shown: that of the character who speaks next."""

@@ -80,8 +80,11 @@ class UnreliableEngine:
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Do nothing."""
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:  # noqa: ARG002
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         """Return any number."""
+        del limit, cancel
         return len(messages)
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:

@@ -82,8 +82,10 @@ class EstimatingEngine(ScriptedEngine):
 
     ratio = 1
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
-        del limit
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
+        del limit, cancel
         return self.ratio * sum(len(message.text) + 20 for message in messages)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hermes_cli.chat.prompt import PartKind, Prompt
 from hermes_cli.chat.prompt_builder import PromptBuilder
 from hermes_cli.chat.prompt_settings import Overflow, PromptSettings, Summary
+from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.llama_cpp.vocabulary import vocabulary_engine
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.messages import Message, Opening, Role
@@ -215,11 +216,13 @@ class InterruptedEngine(ScriptedEngine):
 
     interrupts = True
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         if self.interrupts and any(message.text == "q3" for message in messages):
             self.interrupts = False
             raise KeyboardInterrupt
-        return super().count_tokens(messages, limit)
+        return super().count_tokens(messages, limit, cancel)
 
 
 def test_a_count_that_was_interrupted_is_repeated() -> None:

@@ -348,6 +348,25 @@ def test_ctrl_c_during_the_wait_keeps_the_message(home: Env, fake: Fake, kind: s
     assert saved_texts(home) == ["Tell me a story."]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["llama-server", "vllm"])
+def test_ctrl_c_ends_ask_while_the_server_encodes_the_prompt(home: Env, kind: str, fake: Fake) -> None:
+    """The exit code is that of Ctrl-C."""
+    del kind
+    fake.fault = Fault(before_s=60, path="/tokenize", text="Tell me a story.")
+    with started("ask", "-m", fake.url, "Tell me a story.", env=home) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        wait_for(lambda: fake.requests and "Tell me a story." in str(fake.requests[-1].body))
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert time.monotonic() - begin < 1
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+    wait_for(lambda: fake.closed_early)
+
+
 HEAVY = (
     "torch",
     "transformers",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from hermes_cli.engines.background import BackgroundEngine, is_ready
-from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, RequestCancelled
 from hermes_cli.engines.scripted import ScriptedEngine
 from hermes_cli.errors import HermesError, KeyRefused, ModelUnavailable, ServerBusy, ServerUnavailable
 from hermes_cli.messages import Message, Role
@@ -111,6 +111,15 @@ def test_a_cancel_ends_the_wait_with_an_empty_answer(loading: Loading) -> None:
     loading.may_finish.set()
     assert "".join(chunk.text for chunk in chunks_of(loading.engine)) == "Hello."
     assert loading.open_count == 1
+
+
+def test_a_cancel_ends_a_count_during_the_load(loading: Loading) -> None:
+    """It raises RequestCancelled, and a prefill ends."""
+    cancel = Cancel(0.1)
+    with pytest.raises(RequestCancelled):
+        loading.engine.count_tokens(MESSAGES, cancel=cancel)
+    loading.engine.prefill(MESSAGES, cancel)
+    assert loading.engine.is_loading()
 
 
 def test_an_answer_can_be_cancelled_after_the_load(loading: Loading) -> None:

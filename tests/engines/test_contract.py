@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, RequestCancelled
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.remote.address import ServerAddress
@@ -115,6 +115,17 @@ def test_all_counts_of_the_prompt_tokens_are_equal(engine: Engine) -> None:
     _, done, _ = answer(engine, QUESTION)
     assert done.usage.prompt_tokens == engine.count_tokens(QUESTION.messages)
     assert done.usage.prompt_tokens == len(engine.prompt_tokens(QUESTION.messages))
+
+
+def test_a_count_ends_if_its_cancel_is_set(engine: Engine) -> None:
+    """It raises an error or returns the number, without waiting for a server."""
+    messages, cancel = (Message(Role.USER, "This text was not counted before."),), Cancel()
+    cancel.set()
+    try:
+        tokens = engine.count_tokens(messages, cancel=cancel)
+    except RequestCancelled:
+        return
+    assert tokens == engine.count_tokens(messages)
 
 
 def test_the_prompt_is_chatml(engine: Engine) -> None:

@@ -35,9 +35,10 @@ from hermes_cli.repl.history import TypedLines
 from hermes_cli.repl.line_reader import Line
 from hermes_cli.repl.loop import Loop
 from hermes_cli.repl.paste_input import PasteParser
-from hermes_cli.repl.prompt import PromptReader
-from hermes_cli.repl.state import ReplState
+from hermes_cli.repl.prompt import COUNT_AFTER_STOP_S, PromptReader
+from hermes_cli.repl.state import COUNT_AT_THE_PROMPT_S, ReplState
 from hermes_cli.screen.terminal import Terminal
+from tests.engines.waiting_engine import WaitingEngine
 
 Env = Mapping[str, str]
 LONG = "\n".join(f"line {n}" for n in range(20))
@@ -398,6 +399,40 @@ def test_the_prompt_is_prefilled_unless_the_setting_is_off(
         assert user.reader.read() == Line("/help")
     user.session.engine.close()
     assert engine.prefills == prefilled
+
+
+@pytest.fixture
+def hung(user: User) -> User:
+    """A user whose server does not count tokens."""
+    user.session.engine = BackgroundEngine.around(WaitingEngine([], lambda _messages: True))
+    return user
+
+
+def test_the_prompt_appears_soon_after_ctrl_c_although_the_server_hangs(hung: User) -> None:
+    """The tokens are not counted again before the conversation changes."""
+    hung.state.was_stopped = True
+    hung.press_when(lambda: hung.reader._session.app.is_running, "one\r")
+    begin = time.monotonic()
+    assert hung.reader.read() == Line("one")
+    assert time.monotonic() - begin < COUNT_AFTER_STOP_S + 0.5
+    assert hung.state.context_used() is None
+    assert hung.types("two\r") == Line("two")
+
+
+def test_the_count_before_the_prompt_can_be_stopped(hung: User) -> None:
+    """Nothing is prefilled then, because that needs a count, too."""
+    threading.Timer(0.2, hung.state.stop_count).start()
+    begin = time.monotonic()
+    assert hung.types("one\r") == Line("one")
+    assert 0.1 < time.monotonic() - begin < 0.2 + 0.5
+    assert hung.session.engine._prefilling is None  # type: ignore[attr-defined]
+
+
+def test_a_server_that_hangs_delays_the_keys_only_for_a_while(hung: User) -> None:
+    """When the model has been loaded at the prompt."""
+    begin = time.monotonic()
+    assert hung.state.context_used() is None
+    assert time.monotonic() - begin < COUNT_AT_THE_PROMPT_S + 0.5
 
 
 class CountingEngine(ScriptedEngine):

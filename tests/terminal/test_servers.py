@@ -1,9 +1,12 @@
-"""`hermes chat` with a model on a server, on a pty: the choice of a model, and a server that is down."""
+"""`hermes chat` with a model on a server, on a pty: the choice of a model, servers that are down or hang."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 
+from tests.engines.remote.clients import FAKES, Fake, OtherModel
 from tests.engines.remote.fakes.http_server import Fault
 from tests.engines.remote.fakes.model import FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
@@ -48,3 +51,120 @@ def test_a_first_message_is_not_lost_while_the_server_is_down(home: Env) -> None
         term.expect(r"^Hello\.$")
         term.type("\x04")
         assert term.leave() == 0
+
+
+STOP_S = 1.0
+"""How long it may take from Ctrl-C to the prompt; 0.2 if the cores are not shared."""
+MODELS = pytest.mark.parametrize(
+    ("kind", "model"), [("llama-server", FakeModel), ("vllm", FakeModel), ("vllm", OtherModel)]
+)
+"""Servers that encode texts for hermes, and one that makes the prompts and counts their tokens."""
+
+
+@contextmanager
+def in_a_chat(home: Env, kind: str, model: Callable[[], FakeModel]) -> Iterator[tuple[Terminal, Fake]]:
+    """Yield a chat in which the server has given the answer "Hello.", and the server."""
+    with FAKES[kind](model()) as fake, Terminal(["chat", "-m", f"{fake.url}:hermes"], home) as term:
+        fake.model.answers = ["Hello."]
+        term.expect(PROMPT)
+        term.type("Hi\r")
+        term.expect(r"^Hello\.$")
+        term.expect(PROMPT)
+        yield term, fake
+
+
+def wait_for_request(fake: Fake, count: int) -> None:
+    """Wait until a fake has received more than `count` requests for tokens."""
+    end = time.monotonic() + 10
+    while sum("tokenize" in path for path in fake.paths()) <= count:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def hang(fake: Fake) -> int:
+    """Let a fake answer no requests for tokens from now on; return how many it has received."""
+    fake.fault = Fault(before_s=60, path="/tokenize")
+    return sum("tokenize" in path for path in fake.paths())
+
+
+def stop(term: Terminal, fake: Fake, pattern: str) -> None:
+    """Press Ctrl-C once, and check that the pattern appears and the connection is closed."""
+    begin = time.monotonic()
+    term.type("\x03")
+    term.expect(pattern)
+    assert time.monotonic() - begin < STOP_S
+    while not fake.closed_early:
+        assert time.monotonic() - begin < STOP_S + 1
+        time.sleep(0.01)
+
+
+@MODELS
+def test_ctrl_c_puts_a_message_back_while_the_server_counts_its_tokens(
+    home: Env, kind: str, model: Callable[[], FakeModel]
+) -> None:
+    """It is sent when the server answers again."""
+    with in_a_chat(home, kind, model) as (term, fake):
+        count = hang(fake)
+        term.type("Tell me a story.\r")
+        wait_for_request(fake, count)
+        term.expect("Ctrl-C stops the answer")
+        stop(term, fake, r"^\(stopped; the conversation is unchanged\)\n> Tell me a story\.$")
+        fake.fault, fake.model.answers = None, ["Once."]
+        term.type("\r")
+        term.expect(r"^Once\.$")
+
+
+@MODELS
+@pytest.mark.parametrize("command", ["/tokens some text", "/system You are a poet.", "/context 512"])
+def test_ctrl_c_stops_a_command_while_the_server_counts_tokens(
+    home: Env, kind: str, model: Callable[[], FakeModel], command: str
+) -> None:
+    """The prompt appears, although the server still hangs."""
+    with in_a_chat(home, kind, model) as (term, fake):
+        count = hang(fake)
+        term.type(f"{command}\r")
+        wait_for_request(fake, count)
+        stop(term, fake, r"^> $|^>$|\(stopped\)\n>")
+        fake.fault = None
+        term.type("How are you?\r")
+        term.expect(r"^Once upon")
+
+
+def test_ctrl_c_stops_an_answer_whose_tokens_the_server_does_not_count(home: Env) -> None:
+    """One press is enough, although the answer is counted before the next prompt."""
+    with in_a_chat(home, "vllm", OtherModel) as (term, fake):
+        fake.fault = Fault(between_s=0.02)
+        term.type("Tell me a story.\r")
+        term.expect("Once upon")
+        hang(fake)
+        stop(term, fake, r"the text so far is kept\)\n>")
+        term.type("half a line")
+        term.expect("^> half a line")
+
+
+def test_ctrl_c_ends_the_count_before_the_prompt(home: Env) -> None:
+    """The server hangs after the answer."""
+    with in_a_chat(home, "vllm", OtherModel) as (term, fake):
+        fake.fault, fake.model.answers = Fault(between_s=0.05), ["Once upon a time."]
+        term.type("Tell me a story.\r")
+        term.expect("Once")
+        count = hang(fake)
+        term.expect(r"^Once upon a time\.$")
+        wait_for_request(fake, count)
+        stop(term, fake, r"time\.\n\n>")
+
+
+def test_ctrl_c_puts_a_message_back_while_hermes_connects(home: Env) -> None:
+    """The chat continues when the server answers."""
+    hung = Fault(before_s=60)
+    with (
+        FakeVLLM(FakeModel(answers=["Hello."]), fault=hung) as fake,
+        Terminal(["chat", "-m", f"{fake.url}:hermes"], home) as term,
+    ):
+        term.expect(PROMPT)
+        term.type("Who are you?\r")
+        term.expect("Ctrl-C cancels the message")
+        begin = time.monotonic()
+        term.type("\x03")
+        term.expect(r"unchanged\)\n> Who are you\?$")
+        assert time.monotonic() - begin < STOP_S

@@ -331,7 +331,12 @@ class LlamaCppEngine:
             "seed": -1 if options.seed is None else options.seed,
         }
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self,
+        messages: Sequence[Message],
+        limit: int | None = None,
+        cancel: Cancel | None = None,  # noqa: ARG002 - no server is asked
+    ) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
         return self._format.count(messages, self.context_size if limit is None else limit)
 

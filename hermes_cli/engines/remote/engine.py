@@ -1,12 +1,20 @@
 """An engine whose model runs on a server. `servers/api.py` describes the levels of what servers support."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
-from hermes_cli.engines.base import Cancel, Chunk, FinishReason, PromptToken, Usage
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    FinishReason,
+    PromptToken,
+    RequestCancelled,
+    Usage,
+)
 from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.answer_stream import answer_parts
@@ -18,7 +26,6 @@ from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel
 from hermes_cli.engines.remote.servers.detection import detect
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
-from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
 from hermes_cli.engines.remote.vocabulary import Agreement, RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
@@ -136,6 +143,34 @@ class RemoteEngine:
         Raises UsageError if an option is set that the server does not have.
         """
         reject_ban(options, self._api.name)
+        try:
+            with self._cancelled_by(cancel):
+                chunks = self._answer(messages, options, cancel)
+        except RequestCancelled:
+            return iter((Chunk("", Completion(FinishReason.CANCELLED)),))
+        return self._within(cancel, chunks)
+
+    def _cancelled_by(self, cancel: Cancel | None) -> AbstractContextManager[None]:
+        """Let `cancel` end the vocabulary's requests in the block."""
+        if self._vocabulary is None:
+            return nullcontext()
+        return self._vocabulary.cancelled_by(cancel or Cancel())
+
+    def _within(self, cancel: Cancel, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Yield the chunks. Setting `cancel` ends the vocabulary's requests for them."""
+        stream: Any = chunks
+        with closing(stream):
+            while True:
+                with self._cancelled_by(cancel):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    return
+                yield chunk
+
+    def _answer(
+        self, messages: Sequence[Message], options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        """Make the prompt, and return the chunks of the answer, which is requested with the first one."""
         if self._format is not None and self._api.tokens is not None:
             prompt = self._format.ids(messages)
             self._require_room(len(prompt))
@@ -148,7 +183,7 @@ class RemoteEngine:
             options = replace(options, thinking_budget=budget)
         name = messages[-1].sent_text if messages and messages[-1].is_named else ""
         messages = self._rendered(messages)
-        self._require_room(self.count_tokens(messages))
+        self._require_room(self._count(messages, self.context_size))
         request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, name, is_continued=continues_answer(messages))
@@ -210,8 +245,25 @@ class RemoteEngine:
             pass
         if (chunk := answer.state.flush()).has_text:
             yield chunk
-        usage = self._checked_usage(usage, generated, messages, is_comparable=is_comparable)
-        yield Chunk("", answer.state.completion(usage, FinishReason.CANCELLED))
+        completion = self._completion(answer, usage, generated, messages, is_comparable=is_comparable)
+        yield Chunk("", completion)
+
+    def _completion(
+        self,
+        answer: IdsAnswer | PlainAnswer,
+        usage: Usage,
+        generated: int,
+        messages: Sequence[Message],
+        *,
+        is_comparable: bool,
+    ) -> Completion:
+        """Return the completion; without counts and ids that only a cancelled request would give."""
+        try:
+            usage = self._checked_usage(usage, generated, messages, is_comparable=is_comparable)
+            return answer.state.completion(usage, FinishReason.CANCELLED)
+        except RequestCancelled:
+            usage = usage._replace(completion_tokens=usage.completion_tokens or generated)
+            return Completion(answer.state.finish_reason or FinishReason.CANCELLED, usage)
 
     def _checked_usage(
         self, usage: Usage, generated: int, messages: Sequence[Message], *, is_comparable: bool
@@ -221,7 +273,8 @@ class RemoteEngine:
         If its number of tokens `is_comparable` and a tokenizer here gives another one, estimates replace it.
         """
         reported = usage.prompt_tokens
-        expected = self.count_tokens(messages) if self._vocabulary is not None or not reported else 0
+        is_counted = self._vocabulary is not None or not reported
+        expected = self._count(messages, self.context_size) if is_counted else 0
         if not reported:  # the answer was stopped here, or the server does not count
             return Usage(expected, generated or usage.completion_tokens)
         agreement = Agreement.SAME
@@ -261,20 +314,27 @@ class RemoteEngine:
         tokens = self._api.tokens
         if self._format is None or tokens is None or not tokens.prefills:
             return
-        ids = self._format.common_ids(messages)
-        if len(ids) >= self.context_size or cancel.is_set():
-            return
-        request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
         try:
+            with self._cancelled_by(cancel):
+                ids = self._format.common_ids(messages)
+            if len(ids) >= self.context_size or cancel.is_set():
+                return
+            request = tokens.request(self.model, ids, GenerationOptions(max_tokens=0), ())
             for _ in answer_parts(self._client, request, cancel):
                 pass
         except RequestCancelled:
             return
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self, messages: Sequence[Message], limit: int | None = None, cancel: Cancel | None = None
+    ) -> int:
         """Return the number of tokens in the prompt for `messages`; at level 3, an estimate."""
+        with self._cancelled_by(cancel):
+            return self._count(messages, self.context_size if limit is None else limit)
+
+    def _count(self, messages: Sequence[Message], limit: int) -> int:
         if self._format is not None:
-            return self._format.count(messages, self.context_size if limit is None else limit)
+            return self._format.count(messages, limit)
         return self._counted(tuple(protected(self._rendered(messages))))
 
     def _rendered(self, messages: Sequence[Message]) -> Sequence[Message]:
@@ -327,7 +387,7 @@ def open_engine(
         if open_tokenizer is not None:
             local = open_tokenizer()
             unused.callback(local.close)
-        vocabulary, prompt_format, problem = _vocabulary(client, api, model, local)
+        vocabulary, prompt_format, problem = _vocabulary(client, api, model, local, cancel)
         if vocabulary is local:
             unused.pop_all()
     return RemoteEngine(
@@ -343,7 +403,7 @@ def open_engine(
 
 
 def _vocabulary(
-    client: ServerClient, api: ServerApi, model: RemoteModel, local: LocalVocabulary | None
+    client: ServerClient, api: ServerApi, model: RemoteModel, local: LocalVocabulary | None, cancel: Cancel
 ) -> tuple[RemoteVocabulary | LocalVocabulary | None, PromptFormat | None, str]:
     """Return the vocabulary and the prompt format to use, and the reason if it is not the local one."""
     if api.tokens is None:
@@ -351,12 +411,13 @@ def _vocabulary(
     problem = ""
     try:
         if local is not None:
-            if (agreed := local.format_of(client, api.tokens, model)) is not None:
+            if (agreed := local.format_of(client, api.tokens, model, cancel)) is not None:
                 return local, agreed, ""
             problem = f"{api.name} makes other token ids of a conversation than the tokenizer of {local.name}"
             local = None
-        vocabulary = RemoteVocabulary(client, api.tokens, model)
-        return vocabulary, vocabulary.prompt_format(), problem
+        vocabulary = RemoteVocabulary(client, api.tokens, model, cancel)
+        with vocabulary.cancelled_by(cancel):
+            return vocabulary, vocabulary.prompt_format(), problem
     except (ServerUnavailable, ServerError):  # a gateway in front of it has only OpenAI's API
         return local, None, problem
 

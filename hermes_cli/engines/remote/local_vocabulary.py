@@ -5,7 +5,7 @@ report the same numbers of tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -63,12 +63,14 @@ class LocalVocabulary:
         self._byte_level = byte_level
         self._has_agreed = False
 
-    def format_of(self, client: ServerClient, tokens: TokenApi, model: RemoteModel) -> PromptFormat | None:
+    def format_of(
+        self, client: ServerClient, tokens: TokenApi, model: RemoteModel, cancel: Cancel
+    ) -> PromptFormat | None:
         """Return the format that gives the ids that the server makes of a conversation, or None.
 
         Raises ServerUnavailable or ServerError if the server has no tokenizer.
         """
-        theirs = tokens.sent_ids(client, model, _PROBE, Cancel())
+        theirs = tokens.sent_ids(client, model, _PROBE, cancel)
         found = next((made for made in self._formats() if made.ids(_PROBE) == theirs), None)
         self._has_agreed = found is not None
         return found
@@ -92,6 +94,10 @@ class LocalVocabulary:
         """
         sent = [replace(message, turn_ids=None, reasoning=None) for message in messages]
         return self._format.count(sent, MAX_COUNTED)
+
+    def cancelled_by(self, _cancel: Cancel) -> AbstractContextManager[None]:
+        """Return a context without effect: no requests are sent."""
+        return nullcontext()
 
     def compare(self, messages: Sequence[Message], counted: int, reported: int) -> Agreement:
         """Compare the count of messages with the number that the server reports.

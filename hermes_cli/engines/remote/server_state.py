@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
 from hermes_cli.engines.remote.engine import connect
 from hermes_cli.engines.remote.servers.api import RemoteModel, ServerApi
-from hermes_cli.engines.remote.timer import RequestCancelled, TimeLimits
+from hermes_cli.engines.remote.timer import TimeLimits
 from hermes_cli.errors import HermesError, ServerUnavailable, as_hermes_error
 
 LIMIT_S: Final = 2.0

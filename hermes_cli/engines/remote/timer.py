@@ -4,15 +4,11 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.errors import ServerBusy, ServerError, ServerUnavailable
 
 POLL_S: Final = 0.05
 """How often a wait checks whether the request was cancelled."""
-
-
-class RequestCancelled(Exception):  # noqa: N818 - the caller requested it
-    """The request was cancelled. Its connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, PromptToken
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.control_literals import CONTROL_LITERALS
-from hermes_cli.engines.remote.servers.api import RemoteModel, TokenApi
+from hermes_cli.engines.remote.servers.api import RemoteModel, Token, TokenApi
 from hermes_cli.errors import ModelUnavailable
 from hermes_cli.messages import Message, Role
 from hermes_cli.prompts.chat_template import ChatTemplate
@@ -38,26 +40,56 @@ class Agreement(Enum):
     DIFFERENT = auto()
 
 
-class RemoteVocabulary:
-    """The tokenizer of a model on a server. Its requests have time limits, but cannot be cancelled."""
+class _Current(threading.local):
+    """The cancel of the requests that a thread sends now. An answer and a prefill run at the same time."""
 
-    def __init__(self, client: ServerClient, tokens: TokenApi, model: RemoteModel) -> None:
+    def __init__(self) -> None:
+        self.cancel = Cancel()
+
+
+class RemoteVocabulary:
+    """The tokenizer of a model on a server. Each method sends requests, which `cancelled_by` can end.
+
+    Setting `cancel` ends the first requests. It may be used from several threads.
+    """
+
+    def __init__(
+        self, client: ServerClient, tokens: TokenApi, model: RemoteModel, cancel: Cancel | None = None
+    ) -> None:
         self._client = client
         self._tokens = tokens
         self._model = model
         self._bytes: dict[int, bytes] = {}
-        literals = self._tokens.encode(client, model, "".join(CONTROL_LITERALS), Cancel(), control=True)
+        self._current = _Current()
+        with self.cancelled_by(cancel or Cancel()):
+            literals = self._encode("".join(CONTROL_LITERALS), control=True)
+            letter = self._encode("a")
         known = {literal.encode(): literal for literal in CONTROL_LITERALS}
         self.control = {known[data]: i for i, data in literals if data in known}
         """The control tokens of the vocabulary that hermes knows, with their ids."""
-        letter = tokens.encode(client, model, "a", Cancel())
         self._adds_space = bool(letter) and letter[0][1].startswith(b" ")
+
+    @contextmanager
+    def cancelled_by(self, cancel: Cancel) -> Iterator[None]:
+        """Let `cancel` end the requests that this thread sends in the block.
+
+        They then raise RequestCancelled. The block must not contain a `yield`: it would also hold for the
+        requests of the caller.
+        """
+        before, self._current.cancel = self._current.cancel, cancel
+        try:
+            yield
+        finally:
+            self._current.cancel = before
+
+    def _encode(self, text: str, *, control: bool = False) -> list[Token]:
+        return self._tokens.encode(self._client, self._model, text, self._current.cancel, control=control)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ordinary text."""
         if not text:
             return []
-        tokens = self._tokens.encode(self._client, self._model, text, Cancel())
+        tokens = self._encode(text)
         self._bytes.update(tokens)
         return [i for i, _ in tokens]
 
@@ -74,12 +106,12 @@ class RemoteVocabulary:
         if not {IM_START, IM_END} <= self.control.keys():
             return None
         chatml = ChatML(self.encode, self.control, self._identifier())
-        theirs = self._tokens.prompt_ids(self._client, self._model, _PROBE, Cancel())
+        theirs = self._tokens.prompt_ids(self._client, self._model, _PROBE, self._current.cancel)
         return chatml if chatml.ids(_PROBE) == theirs else None
 
     def _template_format(self) -> PromptFormat | None:
         """Return the format of the server's template, if it gives the ids that the server makes."""
-        template = self._tokens.chat_template(self._client, self._model, Cancel())
+        template = self._tokens.chat_template(self._client, self._model, self._current.cancel)
         if template is None:
             return None
         from hermes_cli.prompts.template_format import TemplateFormat
@@ -87,7 +119,7 @@ class RemoteVocabulary:
         self._find_control_tokens(template)
         control = {text: ControlToken(index) for text, index in self.control.items()}
         turns = _PROBE[1:]  # a template without a system role is adapted here, and perhaps not there
-        theirs = self._tokens.sent_ids(self._client, self._model, turns, Cancel())
+        theirs = self._tokens.sent_ids(self._client, self._model, turns, self._current.cancel)
         for adds_bos in (False, True):
             source = template._replace(adds_bos=adds_bos)
             try:
@@ -102,7 +134,7 @@ class RemoteVocabulary:
         """Add the control tokens in a template to the known ones."""
         found = {*CONTROL_SPELLING.findall(template.source), *template.special_tokens.values()}
         for literal in sorted(found - self.control.keys())[:MAX_LITERALS]:
-            tokens = self._tokens.encode(self._client, self._model, literal, Cancel(), control=True)
+            tokens = self._encode(literal, control=True)
             if len(tokens) == 1 and self.encode(literal) != [tokens[0][0]]:
                 self.control[literal] = tokens[0][0]
 
@@ -126,12 +158,13 @@ class RemoteVocabulary:
     def bytes_of(self, token: int) -> bytes:
         """Return the bytes of a token; the server is asked for one that was generated."""
         if token not in self._bytes:
-            self._bytes[token] = self._tokens.decode(self._client, self._model, [token], Cancel()).encode()
+            text = self._tokens.decode(self._client, self._model, [token], self._current.cancel)
+            self._bytes[token] = text.encode()
         return self._bytes[token]
 
     def count(self, messages: Sequence[Message]) -> int:
         """Return the number of tokens of the prompt that the server makes of messages."""
-        return self._tokens.count(self._client, self._model, messages, Cancel())
+        return self._tokens.count(self._client, self._model, messages, self._current.cancel)
 
     def compare(self, _messages: Sequence[Message], counted: int, reported: int) -> Agreement:
         """Compare the server's count with the number of tokens that it reports afterwards."""

@@ -113,7 +113,12 @@ class TransformersEngine:
         for _ in self._with_prefix(messages, decoder, _prefill(decoder, ids, cancel)):
             pass
 
-    def count_tokens(self, messages: Sequence[Message], limit: int | None = None) -> int:
+    def count_tokens(
+        self,
+        messages: Sequence[Message],
+        limit: int | None = None,
+        cancel: Cancel | None = None,  # noqa: ARG002 - no server is asked
+    ) -> int:
         """Return the number of tokens in the prompt for `messages`; see Engine.count_tokens."""
         return self._vocabulary.count_tokens(messages, self.context_size if limit is None else limit)
 

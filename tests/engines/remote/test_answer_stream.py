@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from hermes_cli.engines.base import Cancel, FinishReason, Usage
+from hermes_cli.engines.base import Cancel, FinishReason, RequestCancelled, Usage
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings
-from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.errors import HermesError, KeyRefused, ServerBusy, ServerError, ServerUnavailable, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
 from hermes_cli.engines.remote.event_stream import JsonLines, ServerSentEvents, StreamLimits
 from hermes_cli.engines.remote.key import Key
-from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.errors import (
     ContextOverflow,
     HermesError,

@@ -8,10 +8,9 @@ import sys
 
 import pytest
 
-from hermes_cli.engines.base import Cancel
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.key import Key
-from hermes_cli.engines.remote.timer import RequestCancelled
 from hermes_cli.errors import ServerUnavailable
 from tests.engines.remote.clients import CERTIFICATE, FAST, IMPATIENT, address_of, cancelled_after
 from tests.engines.remote.fakes.echo import Echo

@@ -1,8 +1,11 @@
 """Tests of the vocabulary of a server's model."""
 
+import threading
 from collections.abc import Sequence
 
-from hermes_cli.engines.base import Cancel
+import pytest
+
+from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.servers.api import RemoteModel
 from hermes_cli.engines.remote.servers.llama_server import LlamaTokens
@@ -73,3 +76,17 @@ def test_messages_are_counted_by_the_server() -> None:
         message = (Message(Role.USER, "Hi"),)
         expected = len(tokens.prompt_ids(client, MODEL, message, Cancel()))
         assert vocabulary_of(fake).count(message) == expected
+
+
+def test_a_cancel_ends_only_the_requests_of_its_thread_and_its_block() -> None:
+    """A prefill encodes texts on another thread."""
+    with FakeLlamaServer() as fake:
+        vocabulary = vocabulary_of(fake)
+        ids: list[int] = []
+        other = threading.Thread(target=lambda: ids.extend(vocabulary.encode("abc")))
+        with vocabulary.cancelled_by(Cancel(0)):
+            other.start()
+            other.join()
+            with pytest.raises(RequestCancelled):
+                vocabulary.encode("abc")
+        assert vocabulary.encode("abc") == ids == fake.model.encode("abc")

@@ -72,6 +72,13 @@ class Fault:
     times: int = 1_000_000
     path: str = ""
     """Only requests for this path are affected; "" for all."""
+    text: str = ""
+    """Only requests whose body contains this text are affected."""
+
+    def affects(self, request: Request) -> bool:
+        """Return whether the fault affects the response to a request."""
+        is_there = self.path in ("", request.path) and self.text in json.dumps(request.body)
+        return is_there and self.times > 0
 
 
 def sse(value: Any) -> bytes:
@@ -154,10 +161,10 @@ class FakeServer(ABC):
         """Return an error as this server writes it."""
         return Reply({"error": {"message": message, "type": "error", "code": status}}, status)
 
-    def take_fault(self, path: str) -> Fault:
-        """Return the fault for the next response."""
+    def take_fault(self, request: Request) -> Fault:
+        """Return the fault for the response to a request."""
         fault = self.fault
-        if fault is None or (fault.path and fault.path != path) or fault.times <= 0:
+        if fault is None or not fault.affects(request):
             return Fault()
         fault.times -= 1
         return fault
@@ -203,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, body)
         self.fake.requests.append(request)
-        fault = self.fake.take_fault(self.path)
+        fault = self.fake.take_fault(request)
         self.stopping = self.fake.stopping
         self.close_connection = True
         try:
