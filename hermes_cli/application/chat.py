@@ -242,20 +242,24 @@ class ReplHost:
         self.flags = flags
 
     def _switch(self, session: Session, choose: Callable[[], ModelChoice]) -> None:
-        """Close the engine, and open the model that `choose` returns. If that fails, reload the previous.
+        """Open the model that `choose` returns, and close the previous one. If that fails, keep the previous.
 
-        A previous model on a server needs no reload.
+        A model on this machine is closed first, because two may not fit in memory, and reloaded on failure.
         """
-        before = session.engine
+        before, was_local = session.engine, self.choice.server is None
         try:
-            before.close()  # close first: two models may not fit in memory
+            if was_local:
+                before.close()
             choice = choose()
             session.engine = self._open(choice)
-            self.choice = choice
-            session.recorder.precision = choice.precision
         except BaseException:
-            session.engine = self._reopen() if self.choice.server is None else before
+            if was_local:
+                session.engine = self._reopen()
             raise
+        self.choice = choice
+        session.recorder.precision = choice.precision
+        if not was_local:
+            before.close()
 
     def _open(self, choice: ModelChoice) -> Engine:
         return BackgroundEngine.around(open_engine(self.runtime, choice))

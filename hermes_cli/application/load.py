@@ -8,7 +8,7 @@ from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import open_server
 from hermes_cli.engines.background import BackgroundEngine
-from hermes_cli.engines.base import Engine
+from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.errors import ResourcesExhausted
 
 if TYPE_CHECKING:  # not imported for a model on a server
@@ -22,8 +22,8 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
     """Return an engine that loads the model on a thread. The caller starts it and prints its notices."""
     plan = choice.plan
 
-    def opener(report: Report, notify: Notify) -> Engine:
-        return _load(runtime, choice, report, notify, fallback=fallback)
+    def opener(report: Report, notify: Notify, cancel: Cancel) -> Engine:
+        return _load(runtime, choice, report, notify, cancel, fallback=fallback)
 
     return BackgroundEngine(
         opener,
@@ -41,7 +41,7 @@ def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False
     terminal = runtime.terminal
     notify = terminal.notice
     try:
-        return _load(runtime, choice, None, notify, fallback=fallback)
+        return _load(runtime, choice, None, notify, Cancel(), fallback=fallback)
     except ResourcesExhausted as error:
         smaller = choice.plan.smaller if choice.plan else None
         if smaller is None or smaller.model or not (terminal.stdin_is_tty and terminal.stderr_is_tty):
@@ -52,7 +52,7 @@ def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False
         from hermes_cli.application.local_engine import use_smaller
 
         use_smaller(choice, smaller)
-    return _load(runtime, choice, None, notify)
+    return _load(runtime, choice, None, notify, Cancel())
 
 
 def wants_smaller(runtime: Runtime, smaller: "Smaller") -> bool:
@@ -66,11 +66,12 @@ def _load(
     choice: ModelChoice,
     report: Report | None,
     notify: Notify,
+    cancel: Cancel,
     *,
     fallback: bool = False,
 ) -> Engine:
     if choice.server is not None:
-        choice.connection = open_server(runtime, choice.server, choice.context_size, notify)
+        choice.connection = open_server(runtime, choice.server, choice.context_size, notify, cancel)
         return choice.connection
     if choice.plan is not None:
         from hermes_cli.application.local_engine import load_planned

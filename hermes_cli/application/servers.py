@@ -66,11 +66,15 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
 
 
 def open_server(
-    runtime: Runtime, address: ServerAddress, context_size: int | None, notify: Callable[[str], None]
+    runtime: Runtime,
+    address: ServerAddress,
+    context_size: int | None,
+    notify: Callable[[str], None],
+    cancel: Cancel,
 ) -> "RemoteEngine":
     """Connect to a server, and return its engine. `notify` gets what the user should know.
 
-    At a terminal, this includes what the server does not promise.
+    At a terminal, this includes what the server does not promise. Raises RequestCancelled if `cancel` is set.
     """
     from hermes_cli.engines.remote.engine import open_engine
 
@@ -79,6 +83,7 @@ def open_server(
         runtime.environ,
         context_size=context_size,
         notify=lambda message: notify(sanitize_line(message, 1000)),
+        cancel=cancel,
         open_tokenizer=tokenizer_opener(runtime, address),
     )
     if context_size is not None and engine.context_size < context_size:

@@ -32,12 +32,12 @@ class BackgroundEngine:
 
     Until the model is loaded, `name` and `context_size` are the planned values; a size of 0 means unknown.
     `progress` is the loaded and the total amount that `opener` last reported, `notices` are its messages for
-    the user, and `failure` is the error that it raised.
+    the user, and `failure` is the error that it raised. It may end early when its Cancel is set, by `close`.
     """
 
     def __init__(
         self,
-        opener: Callable[[Callable[[int, int], None], Callable[[str], None]], Engine],
+        opener: Callable[[Callable[[int, int], None], Callable[[str], None], Cancel], Engine],
         *,
         name: str,
         context_size: int,
@@ -48,6 +48,7 @@ class BackgroundEngine:
         self.notices: list[str] = []
         self.failure: Exception | None = None
         self._opener = opener
+        self._closing = Cancel()
         self._engine: Engine | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -56,7 +57,9 @@ class BackgroundEngine:
     @classmethod
     def around(cls, engine: Engine) -> "BackgroundEngine":
         """Return one for an engine that is already loaded."""
-        made = cls(lambda _report, _notify: engine, name=engine.name, context_size=engine.context_size)
+        made = cls(
+            lambda _report, _notify, _cancel: engine, name=engine.name, context_size=engine.context_size
+        )
         made.opened()
         return made
 
@@ -84,7 +87,7 @@ class BackgroundEngine:
 
     def _load(self) -> None:
         try:
-            self._engine = engine = self._opener(self._report, self.notices.append)
+            self._engine = engine = self._opener(self._report, self.notices.append, self._closing)
             self.name, self.context_size = engine.name, engine.context_size
         except Exception as error:  # noqa: BLE001 - `opened` raises it
             self.failure = error
@@ -186,7 +189,8 @@ class BackgroundEngine:
         return self.opened().prompt_tokens(messages)
 
     def close(self) -> None:
-        """Free the model. If it is still loading, wait until it is loaded."""
+        """Free the model. If it is still loading, wait until it is loaded, or the opener ends early."""
+        self._closing.set()
         if self._thread is not None:
             self.wait(Cancel())
         if self._engine is not None:

@@ -46,6 +46,20 @@ def test_tokens_are_exact_with_the_tokenizer_of_an_installed_model(
     assert f"the prompt is {len(model.encode(model.render(turns))):,} tokens long" in refused.stderr
 
 
+def test_the_tokenizer_is_kept_if_another_model_cannot_be_opened(
+    starter_home: Env, lmstudio: FakeLMStudio
+) -> None:
+    """The conversation continues with exact counts."""
+    configure(starter_home, lmstudio.url, "starter")
+    lmstudio.model.answers = ["Hello.", "Again."]
+    lines = b"Hi\n/model http://127.0.0.1:9/v1:none\n/tokens\nMore\n"
+    result = hermes("chat", "-m", "work", stdin=lines, env=starter_home)
+    assert "connection to the server http://127.0.0.1:9 failed" in " ".join(result.stderr.split())
+    assert b"Again." in result.stdout
+    assert "estimates" not in result.stderr
+    assert "\u2248" not in result.stderr
+
+
 def test_a_gguf_is_named_by_its_path(
     home: Env, lmstudio: FakeLMStudio, starter_path: Path, tmp_path: Path
 ) -> None:

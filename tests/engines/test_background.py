@@ -1,6 +1,7 @@
 """Tests of an engine that loads on a thread: early calls wait, can be cancelled, and get the load's error."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -28,7 +29,9 @@ class Loading:
         self._error = error
         self.engine = BackgroundEngine(self._open, name="planned", context_size=99)
 
-    def _open(self, report: Callable[[int, int], None], _notify: Callable[[str], None]) -> ScriptedEngine:
+    def _open(
+        self, report: Callable[[int, int], None], _notify: Callable[[str], None], _cancel: Cancel
+    ) -> ScriptedEngine:
         self.open_count += 1
         report(1, 4)
         self.started.set()
@@ -180,6 +183,25 @@ def test_close_during_the_load_closes_the_model_afterwards(loading: Loading) -> 
     loading.engine.close()
 
 
+def test_close_during_the_load_asks_the_opener_to_end() -> None:
+    """An opener that waits for a server ends then."""
+    started = threading.Event()
+
+    def opener(_report: object, _notify: object, cancel: Cancel) -> ScriptedEngine:
+        started.set()
+        while not cancel.is_set():
+            time.sleep(0.01)
+        raise RequestCancelled
+
+    engine = BackgroundEngine(opener, name="x", context_size=1)
+    engine.start()
+    assert started.wait(PATIENCE_S)
+    thread, _ = call_on_thread(engine.close)
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert isinstance(engine.failure, RequestCancelled)
+
+
 def test_close_before_the_start_opens_no_model(loading: Loading) -> None:
     """An engine that is closed before its start opens no model."""
     loading.engine.close()
@@ -190,7 +212,7 @@ def test_close_before_the_start_opens_no_model(loading: Loading) -> None:
 def test_system_exit_during_the_load_raises_a_runtime_error() -> None:
     """If the opener raises SystemExit, callers get a RuntimeError instead of waiting forever."""
 
-    def leave(_report: Callable[[int, int], None], _notify: Callable[[str], None]) -> ScriptedEngine:
+    def leave(_report: object, _notify: object, _cancel: Cancel) -> ScriptedEngine:
         raise SystemExit
 
     engine = BackgroundEngine(leave, name="x", context_size=1)
@@ -329,7 +351,7 @@ def test_a_failure_of_a_server_can_be_retried(error: HermesError) -> None:
     errors: list[HermesError | None] = [error, None]
     inner = ScriptedEngine(["Hello."], context_size=512)
 
-    def opener(_report: object, _notify: object) -> ScriptedEngine:
+    def opener(_report: object, _notify: object, _cancel: Cancel) -> ScriptedEngine:
         if (now := errors.pop(0)) is not None:
             raise now
         return inner

@@ -52,7 +52,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         story = ScriptedTurn("Once upon a time there was a story. ", forever=True, prefill=0.01)
         made = script = ScriptedEngine([story] * 100, context_size=1024)
         if name == "background":
-            made = BackgroundEngine(lambda _report, _notify: script, name="planned", context_size=0)
+            made = BackgroundEngine(lambda _report, _notify, _cancel: script, name="planned", context_size=0)
             made.opened()
     elif name == "transformers":
         module = pytest.importorskip("hermes_cli.engines.transformers.engine", exc_type=ModuleNotFoundError)
