@@ -19,6 +19,7 @@ from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.models.gguf.model import read_header
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note
+from hermes_cli.untrusted.deadline import Deadline
 from tests.records import records
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -285,14 +286,14 @@ def test_a_prompt_is_counted_exactly_and_depends_only_on_its_turns(
     words: list[str], prompt_settings: PromptSettings, window: int, cut: int
 ) -> None:
     """A prompt's parts add up to its tokens, and equal turns give equal prompts whatever was asked before."""
-    engine, turns = ScriptedEngine([], window), alternating_turns(words)
-    prompt = PromptBuilder(engine, OPENING, prompt_settings).prompt(turns)
+    engine, turns, deadline = ScriptedEngine([], window), alternating_turns(words), Deadline(3600.0)
+    prompt = PromptBuilder(engine, OPENING, prompt_settings, deadline=deadline).prompt(turns, deadline)
     assert sum(part.tokens for part in prompt.parts) == prompt.tokens == engine.count_tokens(prompt.messages)
-    used_builder = PromptBuilder(engine, OPENING, prompt_settings)
+    used_builder = PromptBuilder(engine, OPENING, prompt_settings, deadline=deadline)
     for end in [*range(len(turns) + 1), min(cut, len(turns))]:
-        used_builder.prompt(turns[:end])
-    used_builder.prompt([*turns[:cut], Message(USER, "dragon elsewhere")])
-    assert used_builder.prompt(turns) == prompt
+        used_builder.prompt(turns[:end], deadline)
+    used_builder.prompt([*turns[:cut], Message(USER, "dragon elsewhere")], deadline)
+    assert used_builder.prompt(turns, deadline) == prompt
     always = sum(active.tokens for active in prompt.always)
     fired = sum(active.tokens for active in prompt.active)
     sums = {part.kind: part.tokens for part in prompt.parts}
