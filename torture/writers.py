@@ -66,8 +66,10 @@ def _misplaced(file: Path, turns: int, asks: int) -> list[str]:
             name, numbers = ranges.pop(conversation.title, ("", range(0)))
             expected = [f"{name} {verb} {n}" for n in numbers for verb in ("asks", "answers")]
             path = [message.text for message in store.path(conversation.leaf)]
-            if path != expected or conversation.count != len(path):
-                wrong.append(f"'{conversation.title}' has {conversation.count} messages, or another order")
+            if path != expected or conversation.message_count != len(path):
+                wrong.append(
+                    f"'{conversation.title}' has {conversation.message_count} messages, or another order"
+                )
     return wrong + [f"there is no conversation '{title}'" for title in ranges]
 
 

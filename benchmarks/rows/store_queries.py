@@ -37,7 +37,7 @@ def measure(bench: Bench) -> list[Line]:
     with closing(Store(file)) as store, closing(sqlite3.connect(file)) as raw:
         store.adopt(conversations())
         scan = partial(_rows, raw, LIST, LISTED)
-        listed = [(one.id, one.title, one.count) for one in store.conversations(LISTED)]
+        listed = [(one.id, one.title, one.message_count) for one in store.conversations(LISTED)]
         what = f"the last {LISTED} of 2,000 conversations, beside counting them all"
         wrong = difference("list", scan(), [listed])
         lines = [_line(bench, what, partial(store.conversations, LISTED), scan, wrong)]

@@ -105,7 +105,7 @@ def prune(runtime: Runtime, days: int, *, named: bool, dry_run: bool, sure: bool
         terminal.notice(f"no conversation is older than {pluralize(days, 'day')}")
         return
     rows = [
-        (str(conversation.id), pluralize(conversation.count, "message"), conversation.title)
+        (str(conversation.id), pluralize(conversation.message_count, "message"), conversation.title)
         for conversation in old
     ]
     terminal.write_rows(columns(rows))

@@ -46,7 +46,7 @@ def list_sessions(
         (
             str(conversation.id),
             when(conversation.updated),
-            pluralize(conversation.count, "message"),
+            pluralize(conversation.message_count, "message"),
             conversation.persona,
             conversation.model,
             conversation.title,

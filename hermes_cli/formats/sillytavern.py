@@ -13,7 +13,6 @@ SillyTavern hides messages with `is_system` from the model, as `/hide` does. Com
 narrator (`extra.type`) become system messages. The variables of `{{setvar}}` are in `chat_metadata`, too.
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 from hermes_cli.formats import members_json
@@ -123,7 +122,7 @@ def _as_group(messages: list[Node], setting: SavedSettings) -> tuple[list[Node],
     if len(names) < 2:  # noqa: PLR2004 - two characters
         return _without_speakers(messages), setting
     others = tuple(SavedMember(name.rpartition("/")[2], name) for name in names[1:])
-    return messages, replace(setting, character=names[0], others=others)
+    return messages, setting._replace(character=names[0], others=others)
 
 
 def _without_speakers(messages: list[Node]) -> list[Node]:
@@ -206,7 +205,7 @@ def _setting(metadata: Value, hermes_data: Value, user: str, remarks: list[str])
         depth = _MAX_DEPTH
     if _number(metadata, "note_role", _AS_SYSTEM) != _AS_SYSTEM:
         remarks.append("the author's note is sent as system, not as another role")
-    return replace(setting, note=prompt.text(), note_depth=min(depth, _MAX_DEPTH))
+    return setting._replace(note=prompt.text(), note_depth=min(depth, _MAX_DEPTH))
 
 
 def _variables(table: Value) -> tuple[tuple[str, str], ...]:

@@ -35,13 +35,13 @@ class Transcript:
         tree = Tree.from_nodes(messages, conversation.leaf)
         ids = {message.id: node.id for message, node in zip(messages, tree.nodes, strict=True)}
         setting = conversation.setting.renumbered(ids)
-        return cls(replace(conversation, leaf=tree.cursor, setting=setting), tree, tuple(remarks))
+        return cls(conversation._replace(leaf=tree.cursor, setting=setting), tree, tuple(remarks))
 
     def with_line_feeds(self) -> "Transcript":
         """Return the transcript with LF at the end of each line of its messages."""
         opening = tuple(replace(turn, text=line_feeds(turn.text)) for turn in self.conversation.opening)
-        setting = replace(self.conversation.setting, note=line_feeds(self.conversation.setting.note))
-        conversation = replace(self.conversation, opening=opening, setting=setting)
+        setting = self.conversation.setting._replace(note=line_feeds(self.conversation.setting.note))
+        conversation = self.conversation._replace(opening=opening, setting=setting)
         nodes = [node._replace(text=line_feeds(node.text)) for node in self.tree.nodes]
         return Transcript.of(conversation, nodes, self.remarks)
 

@@ -1,7 +1,6 @@
 """Immutable records of the store: conversations, their settings, and search results."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from hermes_cli.messages import Message, Role
@@ -14,8 +13,7 @@ LAST_TIME: Final = 253_370_764_800.0
 """The start of the year 9999, in seconds since 1970. Later times cannot be formatted."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedMember:
+class SavedMember(NamedTuple):
     """A further character of a conversation: its persona's key, its name, and its opening.
 
     `examples` are pairs of a role and a text. `character_at` is that of the opening. `persona_file` is the
@@ -30,8 +28,7 @@ class SavedMember:
     persona_file: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedSettings:
+class SavedSettings(NamedTuple):
     """The settings of a conversation: the user's name, the random seed, the note, the summaries, and more.
 
     `note_depth` counts turns from the end. A summary consists of a message id and the text that replaces the
@@ -58,7 +55,7 @@ class SavedSettings:
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""
         known = tuple((ids[number], text) for number, text in self.summaries if number in ids)
-        return replace(self, summaries=known)
+        return self._replace(summaries=known)
 
 
 def bounded_variables(variables: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -73,12 +70,11 @@ def bounded_variables(variables: Iterable[tuple[str, str]]) -> tuple[tuple[str, 
     return tuple(kept)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredConversation:
+class StoredConversation(NamedTuple):
     """A conversation. `leaf` is the id of its last visible message; `opening` precedes its tree in prompts.
 
-    `count` is the number of visible messages, and `model` is the model of the newest answer. `created`
-    and `updated` are in seconds since 1970.
+    `message_count` is the number of visible messages, and `model` is the model of the newest answer.
+    `created` and `updated` are in seconds since 1970.
     """
 
     id: int
@@ -89,9 +85,9 @@ class StoredConversation:
     created: float
     updated: float
     leaf: int | None
-    count: int = 0
+    message_count: int = 0
     model: str = ""
-    setting: SavedSettings = field(default_factory=SavedSettings)
+    setting: SavedSettings = SavedSettings()
 
     @property
     def persona_keys(self) -> list[str]:

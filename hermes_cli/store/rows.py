@@ -4,7 +4,6 @@ The file may be damaged or from someone else, so each value is checked when a ro
 """
 
 import array
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -207,12 +206,13 @@ def _pairs(value: Value) -> Iterator[list[Value]]:
 
 def settings_text(setting: SavedSettings) -> str:
     """Return the settings of a conversation as JSON."""
-    return json.dumps(dataclasses.asdict(setting), ensure_ascii=False)
+    others = [other._asdict() for other in setting.others]
+    return json.dumps({**setting._asdict(), "others": others}, ensure_ascii=False)
 
 
 def _settings(table: Value) -> SavedSettings:
     """Return the settings of a conversation. A row of an earlier version has none, and gets the defaults."""
-    table.refuse_unknown([field.name for field in dataclasses.fields(SavedSettings)])
+    table.refuse_unknown(SavedSettings._fields)
     return SavedSettings(
         table.get("user").text(),
         table.get("seed").integer_or_none(),

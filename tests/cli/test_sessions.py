@@ -177,7 +177,7 @@ def test_a_conversation_open_in_another_window_is_refused(home: Env, tmp_path: P
         result = hermes(verb, "-c", "-m", model, env=home, stdin=b"two\n")
         assert (result.code, "another window" in result.stderr) == (75, True)
         assert "        -r 1 --fork continues in a copy, " in result.stderr
-    assert mine.conversations()[0].count == 2
+    assert mine.conversations()[0].message_count == 2
 
 
 def test_fork_copies_a_conversation_open_in_another_window(home: Env, tmp_path: Path, store: StoreOf) -> None:
@@ -192,7 +192,7 @@ def test_fork_copies_a_conversation_open_in_another_window(home: Env, tmp_path: 
     assert chat(home, model, "-r", "one", "--fork", lines="two\n") == b"A.\n"
     copy, original = mine.conversations()
     assert [m.text for m in mine.path(copy.leaf)] == ["one", "A.", "two", "A."]
-    assert (copy.title, original.count) == ("one (fork)", 2)
+    assert (copy.title, original.message_count) == ("one (fork)", 2)
     assert hermes("chat", "--fork", "-m", model, env=home).code == 2
 
 

@@ -110,7 +110,7 @@ def test_the_remark_names_settings_that_only_json_keeps() -> None:
     """The remark names summaries, which no format but json keeps, and a note, which sillytavern keeps too."""
     plain = linear([Message(Role.USER, "Hi")])
     setting = SavedSettings(user="Ann", seed=1, note="Be brief.", summaries=((1, "They met."),))
-    noted = replace(plain, conversation=replace(plain.conversation, setting=setting))
+    noted = replace(plain, conversation=plain.conversation._replace(setting=setting))
     for file_format in registry.FORMATS:
         parts = {"json": "", "sillytavern": "summaries"}.get(file_format.name, "the note and summaries")
         omitted = f", without {parts} (json has them)" if parts else ""

@@ -93,8 +93,8 @@ def test_hidden_messages_are_written_and_read() -> None:
 def test_variables_are_written_and_read() -> None:
     """SillyTavern saves them in the metadata of the chat, also as numbers."""
     chat = alchemy()
-    setting = replace(chat.conversation.setting, variables=(("hp", "7"),))
-    text = sillytavern.write(replace(chat, conversation=replace(chat.conversation, setting=setting)))
+    setting = chat.conversation.setting._replace(variables=(("hp", "7"),))
+    text = sillytavern.write(replace(chat, conversation=chat.conversation._replace(setting=setting)))
     header, *_ = text.splitlines()
     assert json.loads(header)["chat_metadata"]["variables"] == {"hp": "7"}
     (read,) = sillytavern.read(
@@ -210,7 +210,7 @@ def test_the_header_has_the_names_and_the_note() -> None:
     setting = SavedSettings(user="Winry", seed=7, note="She is tired.", note_depth=2, lore_off=("Tea",))
     plain = alchemy()
     named = replace(
-        plain, conversation=replace(plain.conversation, setting=setting), character="Edward Elric"
+        plain, conversation=plain.conversation._replace(setting=setting), character="Edward Elric"
     )
     header, _, question, answer = [json.loads(line) for line in sillytavern.write(named).splitlines()]
     assert (header["user_name"], header["character_name"]) == ("Winry", "Edward Elric")

@@ -52,13 +52,13 @@ generation_records = records(
 
 
 names = texts.map(lambda text: " ".join(text.split()))
-members = st.builds(
+members = records(
     SavedMember,
-    texts.filter(lambda text: "/" not in text),
-    names,
-    st.none() | texts,
-    st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts), max_size=2).map(tuple),
-    st.integers(0, 999),
+    persona=texts.filter(lambda text: "/" not in text),
+    name=names,
+    system=st.none() | texts,
+    examples=st.lists(st.tuples(st.sampled_from(["user", "assistant"]), texts), max_size=2).map(tuple),
+    character_at=st.integers(0, 999),
 )
 
 
@@ -66,17 +66,17 @@ def settings_of(message_ids: list[int], *, group: bool) -> st.SearchStrategy[Sav
     """Return settings for a conversation with these messages."""
     summaries = st.tuples(st.sampled_from(message_ids), texts) if message_ids else st.nothing()
     seeds = st.none() | st.integers(0, 2**32)
-    return st.builds(
+    return records(
         SavedSettings,
-        texts,
-        seeds,
-        texts,
-        st.integers(0, 999),
-        st.lists(summaries, max_size=2 if message_ids else 0).map(tuple),
-        st.lists(texts.filter(str.strip), max_size=2).map(tuple),
-        st.integers(0, 999),
-        texts,
-        st.dictionaries(texts, texts, max_size=2).map(lambda variables: tuple(variables.items())),
+        user=texts,
+        seed=seeds,
+        note=texts,
+        note_depth=st.integers(0, 999),
+        summaries=st.lists(summaries, max_size=2 if message_ids else 0).map(tuple),
+        lore_off=st.lists(texts.filter(str.strip), max_size=2).map(tuple),
+        character_at=st.integers(0, 999),
+        about_user=texts,
+        variables=st.dictionaries(texts, texts, max_size=2).map(lambda named: tuple(named.items())),
         character=names if group else st.just(""),
         others=st.lists(members, max_size=2 if group else 0).map(tuple),
     )

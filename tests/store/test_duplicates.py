@@ -1,7 +1,5 @@
 """Whether the store already has the content of a conversation."""
 
-from dataclasses import replace
-
 import pytest
 
 from hermes_cli.messages import Message, Role
@@ -52,9 +50,9 @@ def test_the_opening_and_the_other_answers_must_be_the_same(open_store: OpenStor
     store, stored = open_store(), tree("Hi", "Hello")
     number = store.begin(OPENING, "", stored)
     duplicates = Duplicates(store)
-    other = replace(EMPTY, opening=(Message(Role.SYSTEM, "Be long."),))
+    other = EMPTY._replace(opening=(Message(Role.SYSTEM, "Be long."),))
     assert duplicates.holder(other, stored.path, stored.nodes) is None
     more = (*stored.nodes, Node(3, 1, Role.ASSISTANT, "Hey"))
     assert duplicates.holder(EMPTY, stored.path, more) is None
     as_turns = [Node(0, None, turn.role, turn.text) for turn in OPENING]
-    assert duplicates.holder(replace(EMPTY, opening=()), [*as_turns, *stored.path], stored.nodes) == number
+    assert duplicates.holder(EMPTY._replace(opening=()), [*as_turns, *stored.path], stored.nodes) == number

@@ -49,7 +49,7 @@ def test_a_reopened_store_has_the_same_conversation(file: Path, open_store: Open
     store.close()
     again = open_store(file)
     (conversation,) = again.conversations()
-    assert (conversation.opening, conversation.persona, conversation.leaf, conversation.count) == (
+    assert (conversation.opening, conversation.persona, conversation.leaf, conversation.message_count) == (
         opening,
         "edward-elric",
         reply,
@@ -457,7 +457,7 @@ def test_others_write_between_the_short_transactions_of_an_import(
     assert len(rows) >= 5
     assert max(after - before for before, after in pairwise([0, *rows])) <= 10
     assert set(seen) == {1}
-    counts = {c.id: c.count for c in store.conversations()}
+    counts = {c.id: c.message_count for c in store.conversations()}
     assert counts == {own: 1, numbers[0]: 30, **dict.fromkeys(numbers[1:], 1)}
     assert len(other.search("m1")) == len(numbers) == 13
     assert other.adopt([tree(None, leaf=1)]) == [max(numbers) + 1]

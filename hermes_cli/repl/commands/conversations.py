@@ -29,7 +29,7 @@ def sessions(state: ReplState, _argument: str) -> None:
             "*" if conversation.id == here else "",
             str(conversation.id),
             when(conversation.updated),
-            pluralize(conversation.count, "message"),
+            pluralize(conversation.message_count, "message"),
             conversation.title,
         )
         for conversation in state.store.conversations(SHOWN)
