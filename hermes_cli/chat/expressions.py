@@ -5,14 +5,6 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from hermes_cli.chat.lore_keys import (
-    FIXED_SIZE,
-    MAX_TOTAL_SIZE,
-    compile_expression,
-    expression_size,
-    parse_key,
-)
-
 REGEX_LIMIT_S: Final = 0.05
 """Time limit of one search."""
 SLOW_S: Final = 0.005
@@ -72,11 +64,13 @@ class Expressions:
 
     def _compile(self, expression: str) -> Any:
         """Return an expression as a compiled pattern, or None if it is invalid or too large."""
-        pattern, flags = parse_key(expression)
+        from hermes_cli.chat import lore_keys
+
+        pattern, flags = lore_keys.parse_key(expression)
         try:
-            self._size += expression_size(pattern or "") + FIXED_SIZE
-            if self._size <= MAX_TOTAL_SIZE:
-                return compile_expression(pattern or "", flags)
+            self._size += lore_keys.expression_size(pattern or "") + lore_keys.FIXED_SIZE
+            if self._size <= lore_keys.MAX_TOTAL_SIZE:
+                return lore_keys.compile_expression(pattern or "", flags)
             self.disabled[expression] = f"the regular expressions of {self._origin} are too large in total"
         except ValueError as error:
             self.disabled[expression] = str(error)
