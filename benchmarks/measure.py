@@ -3,13 +3,15 @@
 import dataclasses
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +27,7 @@ KIB, MIB = 1 << 10, 1 << 20
 IDLE_SHARE = 0.93
 """Share of CPU time that must be idle before a repeat begins."""
 WINDOW_S = 0.3
+SAMPLE_S = 0.05
 PATIENCE_S = 20.0
 """How long a repeat waits for a quiet machine; then it runs anyway, which is recorded."""
 
@@ -33,6 +36,7 @@ PATIENCE_S = 20.0
 class Child:
     """A process that has ended. Times are in seconds, `cpu_s` is user and system time, `max_rss` is in bytes.
 
+    `max_rss` is the peak of the process or of a child that it has waited for, and those of the others.
     `text_s` is the time from the first piece of standard output to the last. `value` is the value that the
     called function returned.
     """
@@ -45,6 +49,36 @@ class Child:
     max_rss: int
     text_s: float
     value: Any = None
+
+
+class _ChildPeaks(threading.Thread):
+    """Samples the peak memory of the children of a process until it ends: llama.cpp runs in one."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self._pid = pid
+        self._peaks = dict[int, int]()
+
+    @property
+    def total(self) -> int:
+        """The sum of the peaks in bytes."""
+        return sum(self._peaks.values())
+
+    def run(self) -> None:
+        while Path(f"/proc/{self._pid}/task").exists():
+            for file in Path(f"/proc/{self._pid}/task").glob("*/children"):
+                with suppress(OSError):  # the thread has ended
+                    self._peaks.update(_peaks_of(map(int, file.read_text().split())))
+            time.sleep(SAMPLE_S)
+
+
+def _peaks_of(pids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield each process that still runs with its peak memory in bytes."""
+    for pid in pids:
+        with suppress(OSError):
+            status = Path(f"/proc/{pid}/status").read_text()
+            if peak := re.search(r"VmHWM:\s+(\d+) kB", status):
+                yield pid, int(peak[1]) * KIB
 
 
 def run_child(command: Sequence[str | Path], environment: Mapping[str, str], limit_s: float = 900) -> Child:
@@ -65,6 +99,8 @@ def run_child(command: Sequence[str | Path], environment: Mapping[str, str], lim
         )
         limit = threading.Timer(limit_s, child.kill)
         limit.start()
+        children = _ChildPeaks(child.pid)
+        children.start()
         assert child.stdout is not None  # noqa: S101 - it is a pipe
         with child.stdout as pipe:
             while piece := os.read(pipe.fileno(), 1 << 16):
@@ -73,10 +109,11 @@ def run_child(command: Sequence[str | Path], environment: Mapping[str, str], lim
                 pieces.append(piece)
         _, status, usage = os.wait4(child.pid, 0)
         limit.cancel()
+        children.join()
         wall_s = time.perf_counter() - began
         child.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)
-        cpu_s, max_rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KIB
+        cpu_s, max_rss = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KIB + children.total
         return Child(child.returncode, b"".join(pieces), errors.read(), wall_s, cpu_s, max_rss, last - first)
 
 

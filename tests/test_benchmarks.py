@@ -52,6 +52,16 @@ def test_the_memory_of_a_child_is_its_own() -> None:
     assert int(done.stdout) > 150_000_000
 
 
+def test_the_memory_of_its_children_is_added() -> None:
+    """Llama.cpp runs in a child process, which hermes does not wait for at its end."""
+    child = "x = bytearray(100 * 10**6); import time; time.sleep(0.5)"
+    alone = python("pass").max_rss
+    parent = python(
+        f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(0.8)"
+    )
+    assert parent.max_rss - alone > 100_000_000
+
+
 def test_the_time_of_a_text_begins_with_its_first_piece() -> None:
     """The time of a text runs from its first piece to its end."""
     late = python("import time; time.sleep(0.4); print('a', flush=True); time.sleep(0.1); print('b')")
