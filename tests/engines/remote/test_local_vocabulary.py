@@ -79,6 +79,16 @@ def starter_model(starter_path: Path, template: str = "") -> TokenizerModel:
     )
 
 
+Children = Callable[[], list[psutil.Process]]
+
+
+@pytest.fixture
+def children() -> Children:
+    """Return the child processes that the test has started and that still run."""
+    others = psutil.Process().children()
+    return lambda: [child for child in psutil.Process().children() if child not in others]
+
+
 def open_starter(starter_path: Path) -> LocalVocabulary:
     """Return the tokenizer of the starter."""
     return open_gguf("starter", read_header(starter_path))
@@ -169,14 +179,16 @@ def test_earlier_answers_are_counted_as_the_text_that_is_sent(tmp_path: Path) ->
         assert counted < stored_count
 
 
-def test_another_chat_template_on_the_server_ends_the_counting_here(starter_path: Path) -> None:
+def test_another_chat_template_on_the_server_ends_the_counting_here(
+    starter_path: Path, children: Children
+) -> None:
     """One notice has both numbers; from then on, counts are estimates, and the child process is gone."""
     notices: list[str] = []
     with (
         FakeLMStudio(starter_model(starter_path, CHATML_TEMPLATE)) as fake,
         opened(fake, partial(open_starter, starter_path), notices) as engine,
     ):
-        assert psutil.Process().children()
+        assert children()
         messages = (Message(USER, "Tell me a story. " * 20),)  # the own template adds a system prompt
         counted = engine.count_tokens(messages)
         reported = answer(engine, messages).usage.prompt_tokens
@@ -188,7 +200,7 @@ def test_another_chat_template_on_the_server_ends_the_counting_here(starter_path
             )
         ]
         assert (engine.level, engine.tokenizer, engine.estimates_tokens) == (Level.ESTIMATED, "", True)
-        assert not psutil.Process().children()
+        assert not children()
         assert reported < engine.count_tokens(messages) < 1.1 * reported  # learned from this answer
         answer(engine, messages)
     assert len(notices) == 1
@@ -351,7 +363,9 @@ def test_the_bos_of_a_tokenizer_is_left_out_if_vllm_does_not_add_it(tmp_path: Pa
         assert prompt == model.encode(model.render([{"role": m.role, "content": m.text} for m in QUESTION]))
 
 
-def test_vllm_with_another_model_is_used_as_without_the_tokenizer(tmp_path: Path, starter_path: Path) -> None:
+def test_vllm_with_another_model_is_used_as_without_the_tokenizer(
+    tmp_path: Path, starter_path: Path, children: Children
+) -> None:
     """The reason is kept, and the child process ends."""
     family = FAMILIES["llama-3"]
     with (
@@ -363,7 +377,7 @@ def test_vllm_with_another_model_is_used_as_without_the_tokenizer(tmp_path: Path
         assert engine.tokenizer_problem == (
             "vLLM makes other token ids of a conversation than the tokenizer of starter"
         )
-        assert not psutil.Process().children()
+        assert not children()
         assert answer(engine, QUESTION).usage.prompt_tokens == engine.count_tokens(QUESTION)
     folder = write_tokenizer(tmp_path / "tiny", family, "llama-bpe")
     with FakeVLLM() as fake, opened(fake, partial(open_folder, "tiny", folder)) as engine:
@@ -394,7 +408,7 @@ def test_a_gateway_without_a_tokenizer_gets_messages_that_are_counted_here(start
         assert answer(engine, QUESTION).usage.prompt_tokens == engine.count_tokens(QUESTION) == 23
 
 
-def test_a_tokenizer_is_closed_if_the_engine_cannot_be_opened(starter_path: Path) -> None:
+def test_a_tokenizer_is_closed_if_the_engine_cannot_be_opened(starter_path: Path, children: Children) -> None:
     """No child process is left."""
     refused = Fault(reply=Reply({"error": "invalid key"}, 401), path="/tokenize")
     with (
@@ -403,22 +417,22 @@ def test_a_tokenizer_is_closed_if_the_engine_cannot_be_opened(starter_path: Path
         opened(fake, partial(open_starter, starter_path)),
     ):
         pass
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def test_the_child_process_is_started_again_after_a_crash_and_ends_with_the_engine(
-    starter_path: Path,
+    starter_path: Path, children: Children
 ) -> None:
     """Counts go on as before."""
     with (
         FakeLMStudio(starter_model(starter_path)) as fake,
         opened(fake, partial(open_starter, starter_path)) as engine,
     ):
-        (child,) = psutil.Process().children()
+        (child,) = children()
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
         assert engine.count_tokens(QUESTION) == 23
-        (child,) = psutil.Process().children()
+        (child,) = children()
         engine.close()
         assert not child.is_running()
         engine.close()
