@@ -34,7 +34,8 @@ from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel, Chunk, FinishReason
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ClientSettings
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
+from hermes_cli.engines.remote.connection import open_engine
+from hermes_cli.engines.remote.engine import RemoteEngine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.timer import TimeLimits
 from hermes_cli.errors import HermesError, Interrupted, UsageError

@@ -27,7 +27,8 @@ from benchmarks.report import Goal, Line
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ServerClient
-from hermes_cli.engines.remote.engine import RemoteEngine, connect, open_engine
+from hermes_cli.engines.remote.connection import connect, open_engine
+from hermes_cli.engines.remote.engine import RemoteEngine
 from hermes_cli.engines.remote.event_stream import ServerSentEvents
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import AnswerRequest, checked

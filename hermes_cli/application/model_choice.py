@@ -8,7 +8,7 @@ from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import LayeredOptions
 
-if TYPE_CHECKING:  # imported only if a server is used, and if none is
+if TYPE_CHECKING:  # each is imported only for its kind of model
     from hermes_cli.engines.remote.engine import RemoteEngine
     from hermes_cli.models.plan.planner import Plan
 

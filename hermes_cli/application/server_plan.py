@@ -60,7 +60,7 @@ def plan_server(runtime: Runtime, address: ServerAddress, request: PlanRequest) 
 
     Raises the errors of `with_model`, of `open_engine` and of `open_tokenizer`.
     """
-    from hermes_cli.engines.remote.engine import open_engine
+    from hermes_cli.engines.remote.connection import open_engine
 
     address = with_model(runtime, address)
     engine = open_engine(

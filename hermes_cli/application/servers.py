@@ -45,7 +45,7 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
     """
     if address.model:
         return address
-    from hermes_cli.engines.remote.engine import connect, only_model
+    from hermes_cli.engines.remote.connection import connect, only_model
 
     client, api = connect(address, runtime.environ, Cancel())
     try:
@@ -76,7 +76,7 @@ def open_server(
 
     At a terminal, this includes what the server does not promise. Raises RequestCancelled if `cancel` is set.
     """
-    from hermes_cli.engines.remote.engine import open_engine
+    from hermes_cli.engines.remote.connection import open_engine
 
     engine = open_engine(
         address,

@@ -9,7 +9,7 @@ import pytest
 from tests.cli.test_doctor import config_file, findings
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.vllm import FakeVLLM
-from tests.engines.remote.test_local_vocabulary import family_model, starter_model, write_tokenizer
+from tests.engines.remote.local_tokenizers import family_model, starter_model, write_tokenizer
 from tests.prompts.chat_templates import FAMILIES
 from tests.run_hermes import hermes
 

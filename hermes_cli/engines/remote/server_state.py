@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
-from hermes_cli.engines.remote.engine import connect
+from hermes_cli.engines.remote.connection import connect
 from hermes_cli.engines.remote.servers.api import RemoteModel, ServerApi
 from hermes_cli.engines.remote.timer import TimeLimits
 from hermes_cli.errors import HermesError, ServerUnavailable, as_hermes_error

@@ -53,6 +53,9 @@ class RemoteVocabulary:
     Setting `cancel` ends the first requests. It may be used from several threads.
     """
 
+    name: Final = ""
+    """It is not that of a model on this machine."""
+
     def __init__(
         self, client: ServerClient, tokens: TokenApi, model: RemoteModel, cancel: Cancel | None = None
     ) -> None:

@@ -10,7 +10,8 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress, parse
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
+from hermes_cli.engines.remote.connection import open_engine
+from hermes_cli.engines.remote.engine import RemoteEngine
 from hermes_cli.engines.remote.servers.api import AnswerPart, AnswerRequest, ServerApi
 from hermes_cli.engines.remote.servers.detection import apis
 from hermes_cli.engines.remote.timer import TimeLimits

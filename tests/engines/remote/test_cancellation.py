@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from hermes_cli.engines.base import Cancel, Chunk, Completion, FinishReason, RequestCancelled
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
+from hermes_cli.engines.remote.connection import open_engine
+from hermes_cli.engines.remote.engine import RemoteEngine
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions

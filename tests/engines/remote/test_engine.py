@@ -12,7 +12,7 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion, Engine, FinishReason
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import open_engine
+from hermes_cli.engines.remote.connection import open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.errors import ContextOverflow, KeyRefused, ServerError, ServerUnavailable, UsageError
@@ -365,7 +365,7 @@ def test_a_wrong_key_is_an_error() -> None:
 
 def test_the_http_library_is_imported_with_the_first_request() -> None:
     """Neither it nor the libraries of other engines are imported with the engine."""
-    code = "import sys, hermes_cli.engines.remote.engine; print(sorted(sys.modules))"
+    code = "import sys, hermes_cli.engines.remote.connection; print(sorted(sys.modules))"
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     heavy = {"httpx2", "httpcore2", "ssl", "xllamacpp", "torch", "transformers", "keyring"}

@@ -14,22 +14,22 @@ import pytest
 
 from hermes_cli.engines.base import Cancel, Completion
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import RemoteEngine, open_engine
-from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary, open_folder, open_gguf
+from hermes_cli.engines.remote.connection import open_engine
+from hermes_cli.engines.remote.engine import RemoteEngine
+from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary, open_folder
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.errors import KeyRefused, ModelUnavailable
 from hermes_cli.messages import Message, Role, TurnIds
-from hermes_cli.models.gguf.model import read_header
 from hermes_cli.options import GenerationOptions
 from tests.engines.remote.clients import FAKES, FAST, QUESTION, Fake
 from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
-from tests.engines.remote.fakes.tokenizer_model import TokenizerModel
 from tests.engines.remote.fakes.vllm import FakeVLLM
-from tests.prompts.chat_templates import FAMILIES, Family, tokenizer_json_of
-from tests.vocab import CHATML_TEMPLATE, starter_tokenizer_json
+from tests.engines.remote.local_tokenizers import family_model, open_starter, starter_model, write_tokenizer
+from tests.prompts.chat_templates import FAMILIES, Family
+from tests.vocab import CHATML_TEMPLATE
 
 SHORT = GenerationOptions(temperature=0, max_tokens=4)
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -49,36 +49,6 @@ FAMILY_KINDS = {
 }
 
 
-def write_tokenizer(folder: Path, family: Family, kind: str) -> Path:
-    """Write a tokenizer and a chat template, without weights, into a folder, and return it."""
-    folder.mkdir()
-    (folder / "tokenizer.json").write_text(tokenizer_json_of(family, kind), encoding="utf-8")
-    settings = {"bos_token": family.bos, "eos_token": family.eos}
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(family.template, encoding="utf-8")
-    return folder
-
-
-def family_model(family: Family, kind: str) -> TokenizerModel:
-    """Return the model of a server with the tokenizer of a family."""
-    special = {"bos_token": family.bos, "eos_token": family.eos}
-    return TokenizerModel(
-        tokenizer_json=tokenizer_json_of(family, kind), template=family.template, special_tokens=special
-    )
-
-
-def starter_model(starter_path: Path, template: str = "") -> TokenizerModel:
-    """Return the starter as the model of a server, with another template if one is given."""
-    header = read_header(starter_path)
-    own = header.templates.default
-    assert own is not None
-    return TokenizerModel(
-        "openhermes:latest",
-        tokenizer_json=starter_tokenizer_json(starter_path),
-        template=template or own.source,
-    )
-
-
 Children = Callable[[], list[psutil.Process]]
 
 
@@ -87,11 +57,6 @@ def children() -> Children:
     """Return the child processes that the test has started and that still run."""
     others = psutil.Process().children()
     return lambda: [child for child in psutil.Process().children() if child not in others]
-
-
-def open_starter(starter_path: Path) -> LocalVocabulary:
-    """Return the tokenizer of the starter."""
-    return open_gguf("starter", read_header(starter_path))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from hermes_cli.engines.base import Engine
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import open_engine
+from hermes_cli.engines.remote.connection import open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.servers.api import Level
 from hermes_cli.models.gguf.model import read_header

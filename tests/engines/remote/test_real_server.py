@@ -8,7 +8,7 @@ from hermes_cli.engines.base import Cancel, Completion, Engine
 from hermes_cli.engines.llama_cpp.engine import LlamaCppEngine
 from hermes_cli.engines.llama_cpp.settings import LlamaSettings
 from hermes_cli.engines.remote.address import ServerAddress
-from hermes_cli.engines.remote.engine import open_engine
+from hermes_cli.engines.remote.connection import open_engine
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.engines.remote.local_vocabulary import open_gguf
 from hermes_cli.engines.remote.servers.api import Level
