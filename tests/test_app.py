@@ -57,6 +57,24 @@ def test_a_chat_starts_without_what_it_may_not_need(home: Mapping[str, str], tmp
     assert not modules(home, ["chat", "-m", script(tmp_path)]) & unneeded
 
 
+def test_a_chat_starts_without_a_garbage_collection(home: Mapping[str, str], tmp_path: Path) -> None:
+    """A collection finds nothing there, and takes a twentieth of the start."""
+    code = (
+        "import gc, sys; from hermes_cli import __main__; gc.collect();"
+        "gc.callbacks.append(lambda phase, _info: sys.stderr.write(f'COLLECTION {phase}'));"
+        f"sys.argv = ['hermes', 'chat', '-m', {script(tmp_path)!r}]; __main__.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=dict(home),
+        check=True,
+        text=True,
+    )
+    assert "COLLECTION" not in done.stderr
+
+
 def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
     """Return the modules that a command line imports."""
     code = (
