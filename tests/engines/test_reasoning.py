@@ -156,6 +156,8 @@ def test_a_budget_ends_the_reasoning(case: tuple[Engine, str]) -> None:
     expected = {"deepseek-r1": "Let me Five men", "gpt-oss": "Let me"}  # the first tokens, up to the mark
     assert text.strip() == expected.get(name, "Five men")
     assert done.usage.reasoning_tokens == 1
+    assert done.usage.prompt_tokens == len(engine.prompt_tokens(QUESTION))
+    assert done.usage.cached_tokens == 0
 
 
 @pytest.mark.slow

@@ -193,21 +193,26 @@ class RemoteEngine:
         ends = sorted(self._format.end_ids)
         room = self.context_size - len(prompt)
         limit = min(room, options.max_tokens or room)
-        is_first = True
+        evaluated = len(prompt)
         while True:
-            ids = answer.ids
-            limited = replace(options, max_tokens=max(limit - len(ids), 1), thinking_budget=None)
-            request = self._api.tokens.request(self.model, [*prompt, *ids], limited, ends)
+            before = len(answer.ids)
+            limited = replace(options, max_tokens=max(limit - before, 1), thinking_budget=None)
+            request = self._api.tokens.request(self.model, [*prompt, *answer.ids], limited, ends)
             parts: Any = answer_parts(self._client, request, cancel)
             with closing(parts):
                 for part in parts:
-                    if is_first or part.progress is None:
+                    if before and part.progress is not None:
+                        continue
+                    evaluated = part.progress.total if part.progress is not None else evaluated
+                    if before and part.usage is not None:
+                        generated = before + part.usage.completion_tokens
+                        yield part._replace(usage=Usage(len(prompt), generated, len(prompt) - evaluated))
+                    else:
                         yield part
                     if answer.state.exceeds_budget:
                         break
             if not answer.state.exceeds_budget:
                 return
-            is_first = False
             answer.close_reasoning()
 
     def _require_room(self, tokens: int) -> None:

@@ -174,6 +174,7 @@ class _Generation:
         answer = Answer(self._vocabulary.format, messages, options)
         for progress in _prefill(self._decoder, self._prompt[:-1], cancel):
             yield Chunk("", progress=progress)
+        cached = self._decoder.cached_tokens  # later prefills of this answer change it
         while answer.finish_reason is None and (pieces := self._next_pieces(cancel)) is not None:
             answer.start_decode()
             yield from _fed(answer, pieces)
@@ -183,7 +184,7 @@ class _Generation:
         if (chunk := answer.flush()).has_text:
             yield chunk
         generated = len(self._history.ids) - len(self._prompt) + (self._finish_reason is FinishReason.STOP)
-        usage = Usage(len(self._prompt), generated, self._decoder.cached_tokens)
+        usage = Usage(len(self._prompt), generated, cached)
         yield Chunk("", answer.completion(usage, self._finish_reason, self._tokens.no_graphs_reason))
 
     def _next_pieces(self, cancel: Cancel) -> list[Piece] | None:

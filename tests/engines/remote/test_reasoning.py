@@ -191,7 +191,11 @@ def test_a_budget_ends_the_reasoning(exact: Fake) -> None:
     assert session.tree.path[-1].text == TEXT
     assert session.tree.path[-1].generation.reasoning == REASONING[:6]
     assert session.last is not None
-    assert session.last.usage.reasoning_tokens == 6
+    usage = session.last.usage
+    assert usage.reasoning_tokens == 6
+    assert usage.prompt_tokens == len(first)
+    assert usage.cached_tokens == 0
+    assert usage.completion_tokens == len(second) - len(first) + len(TEXT) + len(["<|im_end|>"])
 
 
 def test_a_summary_does_not_need_the_switch(fake: Fake) -> None:
