@@ -66,6 +66,8 @@ class Vocabulary:
         self.entries = _entries(entries, added)
         self.byte_level = "ByteLevel" in json.dumps([spec.get("pre_tokenizer"), spec.get("decoder")])
         control = {token["content"]: int(token["id"]) for token in added if _is_control(token)}
+        self.special = frozenset(token["content"] for token in added if token.get("special"))
+        """The control tokens that no text has, unlike for example `<table>` in Gemma's vocabulary."""
         end_ids = frozenset(end_ids)
         ends = detokenizer.texts(end_ids, self.entries, byte_level=self.byte_level)
         self.format = _prompt_format(spec, self.name, {**ends, **control}, end_ids, template)

@@ -105,7 +105,10 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
         if len(choice) == 1:
             return choice[0].name
     if not models:
-        raise ServerUnavailable(f"{client.where} has no models", "load one there")
+        raise ServerUnavailable(
+            f"{client.where} lists no models",
+            f"load one there, or name one: -m {address_text(client.address)}:MODEL",
+        )
     names = ", ".join(model.name for model in models[:SHOWN_MODELS])
     more = ", …" if len(models) > SHOWN_MODELS else ""
     raise UsageError(

@@ -19,7 +19,7 @@ from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
-from hermes_cli.engines.remote.protected_messages import protected
+from hermes_cli.engines.remote.protected_messages import LiteralCutter
 from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
@@ -66,6 +66,7 @@ class RemoteEngine:
         self._format = prompt_format
         self.tokenizer_problem = tokenizer_problem
         self._notify = notify
+        self._cutter = LiteralCutter(vocabulary.control_literals if vocabulary is not None else ())
         self._estimate = TokenEstimate()
         self._counted = lru_cache(CACHED_COUNTS)(
             vocabulary.count if vocabulary is not None else self._estimate.count
@@ -178,7 +179,9 @@ class RemoteEngine:
         name = messages[-1].sent_text if messages and messages[-1].is_named else ""
         messages = self._rendered(messages)
         self._require_room(self._count(messages, self.context_size))
-        request = self._api.chat_request(self.model, protected(messages), options, self.context_size)
+        request = self._api.chat_request(
+            self.model, self._cutter.protected(messages), options, self.context_size
+        )
         parts = answer_parts(self._client, request, cancel)
         answer = TextAnswer(options, name, is_continued=continues_answer(messages))
         is_comparable = options.thinking_budget != 0  # servers add different text to prevent reasoning
@@ -278,7 +281,7 @@ class RemoteEngine:
             return Usage(expected, generated or usage.completion_tokens)
         agreement = Agreement.SAME
         if self._vocabulary is not None:
-            agreement = self._vocabulary.compare(protected(messages), expected, reported)
+            agreement = self._vocabulary.compare(self._cutter.protected(messages), expected, reported)
         if agreement is Agreement.DIFFERENT and is_comparable:
             self._use_estimates(expected, reported)
         if self._vocabulary is None:
@@ -334,7 +337,7 @@ class RemoteEngine:
     def _count(self, messages: Sequence[Message], limit: int) -> int:
         if self._format is not None:
             return self._format.count(messages, limit)
-        return self._counted(tuple(protected(self._rendered(messages))))
+        return self._counted(tuple(self._cutter.protected(self._rendered(messages))))
 
     def _rendered(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Return the messages that the server renders, without a last answer that has no text.

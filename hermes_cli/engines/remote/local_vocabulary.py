@@ -44,7 +44,8 @@ _PROBE: Final = (
 class LocalVocabulary:
     """A tokenizer on this machine. `name` is that of its model.
 
-    `entries` are the tokens in the order of their ids, and `close` frees what the tokenizer uses.
+    `entries` are the tokens in the order of their ids, `special` those that no text has, and `close` frees
+    what the tokenizer uses.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LocalVocabulary:
         name: str,
         prompt_format: PromptFormat,
         entries: Sequence[str],
+        special: Iterable[str],
         *,
         byte_level: bool,
         close: Callable[[], None] = lambda: None,
@@ -60,8 +62,16 @@ class LocalVocabulary:
         self.close = close
         self._format = prompt_format
         self._entries = entries
+        self._special = frozenset(special)
         self._byte_level = byte_level
         self._has_agreed = False
+
+    @property
+    def control_literals(self) -> Iterable[str]:
+        """The texts of the special tokens, and of those with which the chat template separates turns."""
+        segments = self._format.segments((Message(Role.SYSTEM, "You are Hermes."), *_PROBE))
+        ids = {i for segment in segments if segment.control for i in segment.ids}
+        return self._special | {self._entries[i] for i in ids}
 
     def format_of(
         self, client: ServerClient, tokens: TokenApi, model: RemoteModel, cancel: Cancel
@@ -124,7 +134,7 @@ def open_folder(name: str, folder: Path) -> LocalVocabulary:
     from hermes_cli.models.checkpoint.folder import templates_of
 
     read = read_vocabulary(folder, _own_format(templates_of(folder)))
-    return LocalVocabulary(name, read.format, read.entries, byte_level=read.byte_level)
+    return LocalVocabulary(name, read.format, read.entries, read.special, byte_level=read.byte_level)
 
 
 def open_gguf(name: str, header: "GgufHeader", log: Callable[[str], None] | None = None) -> LocalVocabulary:
@@ -137,9 +147,13 @@ def open_gguf(name: str, header: "GgufHeader", log: Callable[[str], None] | None
 
     stack = ExitStack()
     engine = stack.enter_context(vocabulary_engine(header, log, _own_format(header.templates)))
-    byte_level = header.tokenizer_model == "gpt2"
     return LocalVocabulary(
-        name, engine.prompt_format, header.tokens, byte_level=byte_level, close=stack.close
+        name,
+        engine.prompt_format,
+        header.tokens,
+        header.special_tokens,
+        byte_level=header.tokenizer_model == "gpt2",
+        close=stack.close,
     )
 
 

@@ -72,6 +72,11 @@ class RemoteVocabulary:
         """The control tokens of the vocabulary that hermes knows, with their ids."""
         self._adds_space = bool(letter) and letter[0][1].startswith(b" ")
 
+    @property
+    def control_literals(self) -> Iterable[str]:
+        """The texts of the control tokens that hermes knows."""
+        return self.control
+
     @contextmanager
     def cancelled_by(self, cancel: Cancel) -> Iterator[None]:
         """Let `cancel` end the requests that this thread sends in the block.

@@ -216,6 +216,13 @@ class GgufHeader:
         return found
 
     @property
+    def special_tokens(self) -> frozenset[str]:
+        """The tokens of type CONTROL, which no text has."""
+        return frozenset(
+            token for token, kind in zip(self.tokens, self.token_types, strict=False) if kind == CONTROL
+        )
+
+    @property
     def rstrip_tokens(self) -> set[str]:
         """The control tokens that remove the whitespace after them: those of Phi-3.
 

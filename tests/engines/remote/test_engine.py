@@ -325,7 +325,7 @@ def test_a_model_must_be_named_if_there_are_several() -> None:
         assert "has 2 models: a, b" in caught.value.message
         assert caught.value.hint == f"name one, for example with: -m {fake.url}:a"
         fault.reply = Reply({"object": "list", "data": []})
-        with pytest.raises(ServerUnavailable, match="has no models"):
+        with pytest.raises(ServerUnavailable, match="lists no models"):
             opened(fake)
 
 

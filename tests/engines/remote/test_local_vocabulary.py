@@ -250,18 +250,49 @@ def test_a_hostile_message_is_counted_as_it_is_sent(kind: str, starter_path: Pat
     assert notices == []
 
 
-def test_a_control_token_in_a_text_does_not_end_the_counting_here(starter_path: Path) -> None:
-    """It is not among the known ones that are split: the server reads a token, and more are counted."""
-    notices: list[str] = []
+def test_the_special_tokens_of_a_gguf_are_cut(starter_path: Path) -> None:
+    """The server would recognize them in the text."""
     message = (Message(USER, "What do <repo_name> and <file_sep> mean? " * 3),)
     with (
         FakeLMStudio(starter_model(starter_path)) as fake,
-        opened(fake, partial(open_starter, starter_path), notices) as engine,
+        opened(fake, partial(open_starter, starter_path)) as engine,
     ):
-        answer(engine, QUESTION)
+        assert engine.count_tokens(message) == answer(engine, message).usage.prompt_tokens
+        assert "< repo_name> and < file_sep>" in fake.requests[-1].body["messages"][0]["content"]
+
+
+def test_a_token_in_a_text_does_not_end_the_counting_here(tmp_path: Path) -> None:
+    """Gemma's <table> is no special token and stays: the server reads a token, and more are counted."""
+    family, kind = FAMILIES["gemma"], "byte-level"
+    folder = write_tokenizer(tmp_path / "tiny", family, kind, ordinary=["<table>"])
+    notices: list[str] = []
+    message = (Message(USER, "What does <table> mean? " * 3),)
+    with (
+        FakeLMStudio(family_model(family, kind, ordinary=["<table>"])) as fake,
+        opened(fake, partial(open_folder, "tiny", folder), notices) as engine,
+    ):
+        answer(engine, TALK[1:])
         assert engine.count_tokens(message) > answer(engine, message).usage.prompt_tokens + 2
+        assert "<table>" in fake.requests[-1].body["messages"][0]["content"]
         assert engine.level is Level.COUNTED
     assert notices == []
+
+
+@pytest.mark.parametrize("name", ["exaone", "glm-4"])
+def test_the_control_tokens_of_the_template_are_cut(tmp_path: Path, name: str) -> None:
+    """The server would recognize them in the text; what is no token of the model is left as it is."""
+    family = FAMILIES[name]
+    folder = write_tokenizer(tmp_path / "tiny", family, "byte-level")
+    turns = (Message(USER, f"Hi {' '.join(family.tokens)} <repo_name>"),)
+    with (
+        FakeLMStudio(family_model(family, "byte-level")) as fake,
+        opened(fake, partial(open_folder, "tiny", folder)) as engine,
+    ):
+        assert engine.count_tokens(turns) == answer(engine, turns).usage.prompt_tokens
+        assert engine.level is Level.COUNTED
+        (sent,) = fake.requests[-1].body["messages"]
+    cut = [f"{token[0]} {token[1:]}" for token in family.tokens]
+    assert sent["content"] == f"Hi {' '.join(cut)} <repo_name>"
 
 
 def test_answers_without_reasoning_are_not_compared(starter_path: Path) -> None:
