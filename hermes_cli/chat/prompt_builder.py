@@ -28,6 +28,7 @@ ANSWER_ROOM: Final = 1024
 SLACK_SHARE: Final = 8
 _FILLED_TEXTS: Final = 8
 _EMPTY_TURN: Final = Message(Role.USER, "")
+_EMPTY_PROMPT: Final = (Message(Role.SYSTEM, ""), _EMPTY_TURN)
 _PROBE: Final = Message(Role.USER, "x" * 1000)
 """A message whose number of tokens changes with the estimates of an engine."""
 _BEFORE_ALL_TURNS: Final = -1
@@ -90,6 +91,7 @@ class PromptBuilder:
         self._window = engine.context_size  # read after counting, which loads the model
         self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
         self._name_tokens = self._count_name(prompt_settings)
+        self._empty_prompt_tokens = engine.count_tokens(_EMPTY_PROMPT)
         self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
         self._summary = summary
         self.deadline = deadline or Deadline()
@@ -106,6 +108,9 @@ class PromptBuilder:
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
             opening.system, self.deadline, opening.character_at
         )
+        if self._system:  # then the text that some templates add without it is missing
+            system_tokens = self._empty_prompt_tokens - self._empty_tokens
+            self._template_tokens -= self.cost(_EMPTY_PROMPT[0]) - system_tokens
         self._filled = dict[tuple[str, str, int], str]()
         self._cacheable = opening.cacheable and self._system == opening.system  # constant lore may be private
         self._examples = self._countable(opening.examples)
@@ -135,9 +140,16 @@ class PromptBuilder:
         return self._engine.count_tokens([_EMPTY_TURN, beginning]) - self._empty_tokens
 
     def cost(self, message: Message) -> int:
-        """Return the number of tokens of a turn, including its control tokens and role."""
+        """Return the number of tokens of a message, including its control tokens and role.
+
+        Some chat templates add a text to prompts without a system prompt. A message of the system is counted
+        after another one, so that this text is not subtracted from it.
+        """
         if message not in self._costs:
-            self._costs[message] = self._engine.count_tokens([message, _EMPTY_TURN]) - self._empty_tokens
+            before, empty = (), self._empty_tokens
+            if message.role is Role.SYSTEM:
+                before, empty = _EMPTY_PROMPT[:1], self._empty_prompt_tokens
+            self._costs[message] = self._engine.count_tokens([*before, message, _EMPTY_TURN]) - empty
         return self._costs[message]
 
     def _countable(self, examples: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -20,6 +20,7 @@ from hermes_cli.models.gguf.model import read_header
 from hermes_cli.personas.lorebook import Lorebook, LoreEntry, Position
 from hermes_cli.personas.persona import Note
 from hermes_cli.untrusted.deadline import Deadline
+from tests.prompts.chat_templates import FAMILIES, family_vocabulary
 from tests.records import records
 
 SYSTEM, USER, ASSISTANT = Role.SYSTEM, Role.USER, Role.ASSISTANT
@@ -327,6 +328,35 @@ def test_the_parts_add_up_under_a_real_vocabulary(starter_path: Any) -> None:
             tokens = engine.prompt_tokens(prompt.messages)
             assert sum(part.tokens for part in prompt.parts) == prompt.tokens == len(tokens)
         assert prompt.first > 0
+
+
+MERGING = {"llama-2", "mistral-v0.1", "mistral-v3", "gemma"}
+"""The families without a system role or with alternating roles: merged messages have fewer tokens."""
+
+
+@pytest.mark.parametrize("system", ["S" * 20, ""])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_parts_add_up_with_the_template_of_a_family(name: str, system: str) -> None:
+    """Also if the template adds a text to prompts without a system prompt, as that of Llama 3.1 does."""
+
+    class Counter:
+        context_size = 700
+
+        def count_tokens(self, messages: Sequence[Message]) -> int:
+            return family_vocabulary(name, "byte-level").count_tokens(messages, 1 << 20)
+
+    book = Lorebook((*LORE.entries, LoreEntry("Ein Drache", ("q2",)), LoreEntry("Ein Haus", ("q5",))))
+    prompt_settings = PromptSettings(
+        books=(book,), note=Note("Short."), post_history="Now.", overflow=Overflow.DROP
+    )
+    builder = PromptBuilder(Counter(), Opening(system, EXAMPLES, ("G" * 20,)), prompt_settings)
+    turns = dialogue(9, 60)
+    for end in range(2, len(turns) + 1, 2):
+        prompt = builder.prompt(turns[:end])
+        assert prompt.tokens <= prompt.window - prompt.answer_room
+        more = sum(part.tokens for part in prompt.parts) - prompt.tokens
+        assert more > 0 if name in MERGING else 0 <= more <= 1
+    assert prompt.first > 0
 
 
 class Estimating:
