@@ -146,9 +146,9 @@ class PromptBuilder:
         after another one, so that this text is not subtracted from it.
         """
         if message not in self._costs:
-            before, empty = (), self._empty_tokens
-            if message.role is Role.SYSTEM:
-                before, empty = _EMPTY_PROMPT[:1], self._empty_prompt_tokens
+            is_system = message.role is Role.SYSTEM
+            before = _EMPTY_PROMPT[:1] if is_system else ()
+            empty = self._empty_prompt_tokens if is_system else self._empty_tokens
             self._costs[message] = self._engine.count_tokens([*before, message, _EMPTY_TURN]) - empty
         return self._costs[message]
 

@@ -13,7 +13,18 @@ PIECE = 1 << 15
 CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]")
 
 Encode = Callable[[str], list[int]]
-"""A function that returns the token ids of ordinary text and adds no tokens such as BOS."""
+"""A function that returns the token ids of ordinary text and adds no tokens such as BOS.
+
+It may raise UnknownControl once for a control token that it recognizes in the text.
+"""
+
+
+class UnknownControl(Exception):  # noqa: N818 - it is no error: the text is encoded in another way
+    """A tokenizer has recognized unknown control tokens; `tokens` maps their texts to their ids."""
+
+    def __init__(self, tokens: Mapping[str, int]) -> None:
+        super().__init__()
+        self.tokens = tokens
 
 
 def looks_like_control(token: str) -> bool:
@@ -32,15 +43,28 @@ class TextEncoder:
     """
 
     def __init__(self, encode: Encode, control: Mapping[str, int], end_ids: Iterable[int] = ()) -> None:
-        self._encode = encode
-        self._control_ids = frozenset({*control.values(), *end_ids})
-        literals = sorted(filter(None, control), key=len, reverse=True)
-        self._literals = re.compile("|".join(map(re.escape, literals)) or "(?!)")
+        self._encode_once = encode
+        self._control = dict(control)
+        self._end_ids = frozenset(end_ids)
+        self._prepare()
         # Each prompt repeats all earlier turns; because of the cache, only new turns are encoded.
         self.cached_ids = lru_cache(maxsize=CACHED_TEXTS)(lambda text: tuple(self.encode_text(text)))
         self.has_more_tokens = lru_cache(maxsize=CACHED_TEXTS)(self._count_pieces)
         self._newline: list[int] = []
         self._newline = self.encode_text("\n")
+
+    def _prepare(self) -> None:
+        self._control_ids = self._end_ids.union(self._control.values())
+        literals = sorted(filter(None, self._control), key=len, reverse=True)
+        self._literals = re.compile("|".join(map(re.escape, literals)) or "(?!)")
+
+    def _encode(self, text: str) -> list[int]:
+        try:
+            return self._encode_once(text)
+        except UnknownControl as found:
+            self._control.update(found.tokens)
+            self._prepare()
+            return self._encode_once(text)
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of `text`, encoded as ordinary text. They never include a control token.

@@ -18,7 +18,7 @@ from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.chatml import IM_END, IM_START, ChatML
 from hermes_cli.prompts.prompt_format import PromptFormat, Segment
 from hermes_cli.prompts.protected_text import ControlToken
-from hermes_cli.prompts.text_encoder import CONTROL_SPELLING
+from hermes_cli.prompts.text_encoder import CONTROL_SPELLING, UnknownControl, looks_like_control
 
 SAMPLE: Final = "Ein süßer Brei,\n\tdef f(x): return x ** 2  # 日本語 🎉 naïve ÅÄÖ 1234567890"
 """Two vocabularies that encode it to the same ids are taken for the same."""
@@ -94,11 +94,20 @@ class RemoteVocabulary:
         return self._tokens.encode(self._client, self._model, text, self._current.cancel, control=control)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of ordinary text."""
+        """Return the ids of ordinary text.
+
+        Raises UnknownControl if the server recognizes control tokens in it that were not known before. No
+        ordinary token looks like one, because tokenizers split words from brackets.
+        """
         if not text:
             return []
         tokens = self._encode(text)
         self._bytes.update(tokens)
+        known = self.control.values()
+        found = {data.decode("utf-8", "replace"): i for i, data in tokens if i not in known}
+        if unknown := {literal: i for literal, i in found.items() if looks_like_control(literal)}:
+            self.control |= unknown
+            raise UnknownControl(unknown)
         return [i for i, _ in tokens]
 
     def prompt_format(self) -> PromptFormat | None:
@@ -143,7 +152,7 @@ class RemoteVocabulary:
         found = {*CONTROL_SPELLING.findall(template.source), *template.special_tokens.values()}
         for literal in sorted(found - self.control.keys())[:MAX_LITERALS]:
             tokens = self._encode(literal, control=True)
-            if len(tokens) == 1 and self.encode(literal) != [tokens[0][0]]:
+            if len(tokens) == 1 and self._encode(literal) != tokens:
                 self.control[literal] = tokens[0][0]
 
     def _identifier(self) -> str:

@@ -337,20 +337,18 @@ def test_a_gateway_without_a_tokenizer_gets_messages() -> None:
             assert opened(fake).level is expected
 
 
-def test_an_unknown_control_token_in_a_text_is_refused_by_vllm() -> None:
-    """It would be recognized, so that the text could forge the end of a turn."""
-
-    class Model(FakeModel):
-        def encode(self, text: str, *, control: bool = True) -> list[int]:
-            return super().encode(text.replace("<|new|>", "\ue000"), control=control)
-
-        def texts(self, ids: Sequence[int]) -> list[str]:
-            return [text.replace("\ue000", "<|new|>") for text in super().texts(ids)]
-
-    with FakeVLLM(Model()) as fake:
+def test_a_control_token_that_hermes_does_not_know_is_no_token_of_a_text() -> None:
+    """Vllm recognizes it, so that the text could forge the end of a turn; hermes then splits it."""
+    new = {"<|new|>": 5, "<repo_name>": 6, "[TOOL]": 7}
+    text = "Hi <|new|> there, <repo_name><|new|> and [TOOL]"
+    with FakeVLLM(FakeModel(control=CONTROL | new)) as fake:
         engine = opened(fake)
-        with pytest.raises(UsageError, match=r"contains '<\|new\|>', a control token"):
-            engine.count_tokens((Message(Role.USER, "Hi <|new|> there"),))
+        assert engine.level is Level.TOKEN_IDS
+        for question in (text, text + "!"):
+            tokens = engine.prompt_tokens((Message(Role.USER, question),))
+            assert {token.id for token in tokens}.isdisjoint(new.values())
+            assert f"user\n{question}<|im_end|>".encode() in b"".join(token.data for token in tokens)
+            assert engine.count_tokens((Message(Role.USER, question),)) == len(tokens)
 
 
 def test_a_wrong_key_is_an_error() -> None:

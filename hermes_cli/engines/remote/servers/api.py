@@ -102,7 +102,7 @@ class TokenApi(Protocol):
     ) -> list[Token]:
         """Return the tokens of a text, without BOS. With `control`, it may contain control tokens.
 
-        Without it, vLLM recognizes control tokens, too, so that the caller must cut their literals.
+        vLLM always recognizes control tokens, so that the caller must cut their literals.
         """
 
     def decode(self, client: ServerClient, model: RemoteModel, ids: Sequence[int], cancel: Cancel) -> str:

@@ -4,14 +4,12 @@ Source: vLLM's protocol classes and its documentation "OpenAI-Compatible Server"
 needs 0.10.2 or later; older versions ignore it.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.detokenizer import entry_bytes
 from hermes_cli.engines.remote.client import ServerClient
-from hermes_cli.engines.remote.control_literals import CONTROL_LITERALS
 from hermes_cli.engines.remote.servers import chat_completions
 from hermes_cli.engines.remote.servers.api import (
     REASONING,
@@ -27,14 +25,12 @@ from hermes_cli.engines.remote.servers.api import (
     require_continuable,
     version_in,
 )
-from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message
 from hermes_cli.options import FIELDS, GenerationOptions
 from hermes_cli.prompts.chat_template import ChatTemplate
 from hermes_cli.prompts.prompt_format import is_continued
 from hermes_cli.untrusted.value import Value
 
-_BAR_TOKEN: Final = re.compile("<[|\uff5c][^<>]{1,60}[|\uff5c]>")
 _BYTE_LEVEL: Final = frozenset("ĠĊĉ")
 """The characters that stand for whitespace in byte-level vocabularies."""
 OPTIONS: Final = {
@@ -128,20 +124,19 @@ class VLLMTokens:
         return AnswerRequest(f"{self._base_url}/completions", body, _read_completion)
 
     def encode(
-        self, client: ServerClient, model: RemoteModel, text: str, cancel: Cancel, *, control: bool = False
+        self,
+        client: ServerClient,
+        model: RemoteModel,
+        text: str,
+        cancel: Cancel,
+        *,
+        control: bool = False,  # noqa: ARG002 - vLLM always recognizes them
     ) -> list[Token]:
-        """Return the tokens of a text; see TokenApi.encode.
-
-        Raises UsageError without `control`, if the text contains a control token that hermes does not know,
-        because vLLM would recognize it.
-        """
+        """Return the tokens of a text; see TokenApi.encode."""
         body = {"model": model.name, "prompt": text, "add_special_tokens": False, "return_token_strs": True}
         answer = checked(client.post(f"{self._root_url}/tokenize", body, cancel), client)
         ids = chat_completions.read_ids(answer["tokens"])
         entries = [item.text() for item in answer["token_strs"].items()]
-        unknown = next((e for e in entries if _BAR_TOKEN.fullmatch(e) and e not in CONTROL_LITERALS), None)
-        if unknown is not None and not control:
-            raise UsageError(f"the text contains {unknown[:40]!r}, a control token of the model", "change it")
         byte_level = any(_BYTE_LEVEL.intersection(entry) for entry in entries)
         return [(i, entry_bytes(e, byte_level=byte_level)) for i, e in zip(ids, entries, strict=False)]
 
