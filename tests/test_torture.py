@@ -1,5 +1,6 @@
 """Tests of the torture runs: a small run, and that losses are found."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,11 @@ import pytest
 
 from hermes_cli.messages import Message, Role
 from hermes_cli.store.store import Store
-from torture import checks, hostile, kill, templates
+from tests.engines.remote.fakes.lmstudio import FakeLMStudio
+from tests.engines.remote.llama_peer import KEY, llama_peer
+from tests.engines.remote.local_tokenizers import starter_model
+from tests.gguf_models import write_openhermes_gguf
+from torture import checks, hostile, kill, real_server, templates
 from torture.child import Ended
 
 pytestmark = pytest.mark.long
@@ -136,3 +141,29 @@ def test_the_dialogues_of_a_template_are_counted(capsys: pytest.CaptureFixture[s
         f"llama-3 (1 tokenizer): {counts}\ngemma (1 tokenizer): {counts}\n"
         "all 2 (2 tokenizers): 6 ordinary, 0 differ; 4 hostile, 0 forged\n"
     )
+
+
+@pytest.mark.slow
+def test_a_real_server_passes_the_checks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both plays, and all dialogues are right."""
+    monkeypatch.setenv(real_server.KEY_VARIABLE, KEY)
+    with llama_peer(write_openhermes_gguf(tmp_path / "tiny.gguf"), 768) as url:
+        assert real_server.main([url, "--dialogues", "20"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "prompts are token ids, made here; context 768" in lines[0]
+    assert [line.split(",")[0] for line in lines[1:3]] == ["23 answers", "23 answers"]
+    assert lines[4:] == ["    20 right"]
+
+
+def test_a_server_that_counts_other_tokens_is_found(
+    starter_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its tokenizer adds a token, which the engine tolerates."""
+    model = starter_model(starter_path)
+    model.prefix = [0]
+    with FakeLMStudio(model) as fake:
+        arguments = [fake.url, "--tokenizer", str(starter_path), "--dialogues", "2", "--context", "768"]
+        assert real_server.main(arguments) == 1
+    assert re.search(r"1 (\d+) tokens counted, \d+ reported", capsys.readouterr().out)
