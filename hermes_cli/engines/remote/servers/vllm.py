@@ -1,7 +1,7 @@
 """vLLM: completions of token ids, its tokenizer, and OpenAI's chat API.
 
-Source: vLLM's protocol classes and its documentation "OpenAI-Compatible Server" (0.11): `return_token_ids`
-needs 0.10.2 or later; older versions ignore it.
+Source: vLLM's protocol classes and its documentation "OpenAI-Compatible Server" (0.11; tried with 0.32):
+`return_token_ids` needs 0.10.2 or later; older versions ignore it.
 """
 
 from collections.abc import Sequence

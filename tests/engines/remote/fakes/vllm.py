@@ -1,4 +1,7 @@
-"""A fake of vLLM. Source: the protocol classes of vLLM 0.11, and its documentation."""
+"""A fake of vLLM. Source: the protocol classes of vLLM 0.11, its documentation, and a running vLLM 0.32.
+
+Unlike vLLM, it refuses fields that it does not know, so that the tests notice them.
+"""
 
 from collections.abc import Iterator
 from typing import Any
