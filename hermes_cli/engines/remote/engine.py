@@ -352,10 +352,13 @@ class RemoteEngine:
         return messages if is_needed and not self._api.cannot_continue else messages[:-1]
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[PromptToken]:
-        """Return the tokens of the prompt. Raises UsageError if the server makes the prompt."""
-        if self._format is None or self._vocabulary is None:
-            raise UsageError(f"the prompt is made by {self._api.name}", "use a server that takes token ids")
-        return self._vocabulary.prompt_tokens(self._format.segments(messages))
+        """Return the tokens of the prompt. Raises UsageError at level 3."""
+        if self._vocabulary is None:
+            hint = "set 'tokenizer' in its [servers.NAME] table"
+            raise UsageError(f"the prompt is made by {self._api.name}", hint)
+        if self._format is not None:
+            return self._vocabulary.prompt_tokens(self._format.segments(messages))
+        return self._vocabulary.server_prompt(self._cutter.protected(self._rendered(messages)))
 
     def close(self) -> None:
         """Free the tokenizer. Each request has a connection of its own, and the model stays on the server."""

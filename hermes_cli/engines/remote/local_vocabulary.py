@@ -97,13 +97,16 @@ class LocalVocabulary:
         """Return the tokens of a rendered prompt with their bytes."""
         return detokenizer.prompt_tokens(segments, self._entries, byte_level=self._byte_level)
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Return the number of tokens of the prompt that the server makes of the texts of messages.
+    def server_prompt(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the tokens of the prompt that the server makes of the texts of messages.
 
-        The literal of a control token counts as text, although the server recognizes it.
+        The literal of a control token is text here, although the server recognizes it.
         """
-        sent = [replace(message, turn_ids=None, reasoning=None) for message in messages]
-        return self._format.count(sent, MAX_COUNTED)
+        return self.prompt_tokens(self._format.segments(_texts(messages)))
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Return the number of tokens of that prompt."""
+        return self._format.count(_texts(messages), MAX_COUNTED)
 
     def cancelled_by(self, _cancel: Cancel) -> AbstractContextManager[None]:
         """Return a context without effect: no requests are sent."""
@@ -123,6 +126,11 @@ class LocalVocabulary:
         if any(self._format.encoder.has_literal(message.sent_text) for message in messages):
             return Agreement.SAME
         return Agreement.CUT if may_be_cut and self._has_agreed else Agreement.DIFFERENT
+
+
+def _texts(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages as a server gets them, without ids and reasoning."""
+    return [replace(message, turn_ids=None, reasoning=None) for message in messages]
 
 
 def open_folder(name: str, folder: Path) -> LocalVocabulary:

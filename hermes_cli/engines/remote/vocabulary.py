@@ -172,6 +172,15 @@ class RemoteVocabulary:
                 result.append(PromptToken(token, data, segment.control))
         return result
 
+    def server_prompt(self, messages: Sequence[Message]) -> list[PromptToken]:
+        """Return the tokens of the prompt that the server makes of messages."""
+        control = {i: literal.encode() for literal, i in self.control.items()}
+        ids = self._tokens.prompt_ids(self._client, self._model, messages, self._current.cancel)
+        return [
+            PromptToken(token, control[token] if token in control else self.bytes_of(token), token in control)
+            for token in ids
+        ]
+
     def bytes_of(self, token: int) -> bytes:
         """Return the bytes of a token; the server is asked for one that was generated."""
         if token not in self._bytes:

@@ -86,8 +86,18 @@ def test_a_model_that_is_not_chatml_gets_messages_that_the_server_counts(kind: s
         text, done = answer(engine)
         assert (text, done.usage.prompt_tokens) == (STORY[:12], engine.count_tokens(QUESTION))
         assert done.turn_ids is None
-        with pytest.raises(UsageError, match="the prompt is made by"):
-            engine.prompt_tokens(QUESTION)
+        tokens = engine.prompt_tokens(QUESTION)
+        assert len(tokens) == engine.count_tokens(QUESTION)
+        assert b"".join(token.data for token in tokens).startswith(b"[system] You are brief.\n[user] Tell")
+        assert not any(token.control for token in tokens)
+
+
+@pytest.mark.parametrize("kind", ["lmstudio", "ollama", "openai"])
+def test_the_tokens_of_a_prompt_are_unknown_without_a_tokenizer(kind: str) -> None:
+    """The error names the setting."""
+    with FAKES[kind]() as fake, pytest.raises(UsageError, match="the prompt is made by") as caught:
+        opened(fake).prompt_tokens(QUESTION)
+    assert "tokenizer" in str(caught.value.hint)
 
 
 def test_an_answer_ends_after_max_tokens(fake: Fake) -> None:

@@ -105,6 +105,10 @@ def test_prompts_are_counted_here_for_servers_that_cannot_count(kind: str, start
         assert [engine.count_tokens(QUESTION), engine.count_tokens(QUESTION[1:])] == [23, 35]
         for messages in (QUESTION, QUESTION[1:], TALK):
             assert engine.count_tokens(messages) == answer(engine, messages).usage.prompt_tokens
+            tokens = engine.prompt_tokens(messages)
+            sent = fake.requests[-1].body["messages"]
+            assert [token.id for token in tokens] == fake.model.encode(fake.model.render(sent))
+            assert b"".join(token.data for token in tokens).decode() == fake.model.render(sent)
     assert notices == []
 
 
