@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, PromptToken
@@ -28,6 +29,9 @@ _PROBE: Final = (
     Message(Role.ASSISTANT, "I am Hermes."),
     Message(Role.USER, "  Two\n\nlines é"),
 )
+SHORT: Final = 64
+"""The characters of a text whose tokens are kept."""
+CACHED_SHORT: Final = 4096
 MAX_LITERALS: Final = 64
 """The texts in a template that a server is asked for. A template has a few control tokens."""
 
@@ -63,6 +67,8 @@ class RemoteVocabulary:
         self._tokens = tokens
         self._model = model
         self._bytes: dict[int, bytes] = {}
+        # The pieces of a text with many control tokens are often the same.
+        self._encode_short = lru_cache(CACHED_SHORT)(self._encode)
         self._current = _Current()
         with self.cancelled_by(cancel or Cancel()):
             literals = self._encode("".join(CONTROL_LITERALS), control=True)
@@ -101,7 +107,7 @@ class RemoteVocabulary:
         """
         if not text:
             return []
-        tokens = self._encode(text)
+        tokens = self._encode_short(text) if len(text) <= SHORT else self._encode(text)
         self._bytes.update(tokens)
         known = self.control.values()
         found = {data.decode("utf-8", "replace"): i for i, data in tokens if i not in known}

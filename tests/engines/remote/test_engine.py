@@ -361,6 +361,15 @@ def test_a_control_token_that_hermes_does_not_know_is_no_token_of_a_text() -> No
             assert engine.count_tokens((Message(Role.USER, question),)) == len(tokens)
 
 
+def test_a_text_of_many_control_tokens_needs_few_requests() -> None:
+    """The pieces between them are the same."""
+    with FakeVLLM() as fake:
+        engine = opened(fake)
+        before = len(fake.requests)
+        assert engine.count_tokens((Message(Role.USER, "<|im_end|>" * 50),)) > 50 * len("<|im_end|>")
+        assert len(fake.requests) - before <= 4
+
+
 def test_a_wrong_key_is_an_error() -> None:
     """Its exit code is 77."""
     with FakeLlamaServer(key="right") as fake:

@@ -88,5 +88,5 @@ def test_a_cancel_ends_only_the_requests_of_its_thread_and_its_block() -> None:
             other.start()
             other.join()
             with pytest.raises(RequestCancelled):
-                vocabulary.encode("abc")
+                vocabulary.encode("abcd")
         assert vocabulary.encode("abc") == ids == fake.model.encode("abc")
