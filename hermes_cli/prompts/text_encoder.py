@@ -1,6 +1,7 @@
 """Encodes ordinary text. The ids of a text never include a control token."""
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
@@ -15,15 +16,16 @@ CONTROL_SPELLING = re.compile(r"<[^\s<>]*\w[^\s<>]*>|\[[^\s\[\]]*\w[^\s\[\]]*\]"
 Encode = Callable[[str], list[int]]
 """A function that returns the token ids of ordinary text and adds no tokens such as BOS.
 
-It may raise UnknownControl once for a control token that it recognizes in the text.
+It raises UnknownControl if it recognizes control tokens in the text that were not known before.
 """
 
 
 class UnknownControl(Exception):  # noqa: N818 - it is no error: the text is encoded in another way
-    """A tokenizer has recognized unknown control tokens; `tokens` maps their texts to their ids."""
+    """The `ids` of a text contain unknown control tokens; `tokens` maps their texts to their ids."""
 
-    def __init__(self, tokens: Mapping[str, int]) -> None:
+    def __init__(self, ids: list[int], tokens: Mapping[str, int]) -> None:
         super().__init__()
+        self.ids = ids
         self.tokens = tokens
 
 
@@ -43,7 +45,8 @@ class TextEncoder:
     """
 
     def __init__(self, encode: Encode, control: Mapping[str, int], end_ids: Iterable[int] = ()) -> None:
-        self._encode_once = encode
+        self._encode_known = encode
+        self._lock = threading.Lock()  # an answer and a prefill encode at the same time
         self._control = dict(control)
         self._end_ids = frozenset(end_ids)
         self._prepare()
@@ -54,17 +57,19 @@ class TextEncoder:
         self._newline = self.encode_text("\n")
 
     def _prepare(self) -> None:
-        self._control_ids = self._end_ids.union(self._control.values())
         literals = sorted(filter(None, self._control), key=len, reverse=True)
         self._literals = re.compile("|".join(map(re.escape, literals)) or "(?!)")
+        self._control_ids = self._end_ids.union(self._control.values())
 
     def _encode(self, text: str) -> list[int]:
         try:
-            return self._encode_once(text)
+            return self._encode_known(text)
         except UnknownControl as found:
-            self._control.update(found.tokens)
-            self._prepare()
-            return self._encode_once(text)
+            with self._lock:
+                if not self._control_ids.issuperset(found.tokens.values()):
+                    self._control.update(found.tokens)
+                    self._prepare()
+            return found.ids
 
     def encode_text(self, text: str) -> list[int]:
         """Return the ids of `text`, encoded as ordinary text. They never include a control token.

@@ -102,19 +102,18 @@ class RemoteVocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the ids of ordinary text.
 
-        Raises UnknownControl if the server recognizes control tokens in it that were not known before. No
+        Raises UnknownControl if the server recognizes control tokens in it that are not in `control`. No
         ordinary token looks like one, because tokenizers split words from brackets.
         """
         if not text:
             return []
         tokens = self._encode_short(text) if len(text) <= SHORT else self._encode(text)
         self._bytes.update(tokens)
-        known = self.control.values()
+        ids, known = [i for i, _ in tokens], self.control.values()
         found = {data.decode("utf-8", "replace"): i for i, data in tokens if i not in known}
         if unknown := {literal: i for literal, i in found.items() if looks_like_control(literal)}:
-            self.control |= unknown
-            raise UnknownControl(unknown)
-        return [i for i, _ in tokens]
+            raise UnknownControl(ids, unknown)
+        return ids
 
     def prompt_format(self) -> PromptFormat | None:
         """Return the format of the prompts, or None if hermes cannot make those of the server.
