@@ -414,7 +414,7 @@ def test_the_prompt_appears_soon_after_ctrl_c_although_the_server_hangs(hung: Us
     hung.press_when(lambda: hung.reader._session.app.is_running, "one\r")
     begin = time.monotonic()
     assert hung.reader.read() == Line("one")
-    assert time.monotonic() - begin < COUNT_AFTER_STOP_S + 0.5
+    assert time.monotonic() - begin < COUNT_AFTER_STOP_S + COUNT_AT_THE_PROMPT_S
     assert hung.state.context_used() is None
     assert hung.types("two\r") == Line("two")
 
@@ -424,7 +424,7 @@ def test_the_count_before_the_prompt_can_be_stopped(hung: User) -> None:
     threading.Timer(0.2, hung.state.stop_count).start()
     begin = time.monotonic()
     assert hung.types("one\r") == Line("one")
-    assert 0.1 < time.monotonic() - begin < 0.2 + 0.5
+    assert 0.1 < time.monotonic() - begin < 0.2 + COUNT_AT_THE_PROMPT_S
     assert hung.session.engine._prefilling is None  # type: ignore[attr-defined]
 
 
@@ -432,7 +432,7 @@ def test_a_server_that_hangs_delays_the_keys_only_for_a_while(hung: User) -> Non
     """When the model has been loaded at the prompt."""
     begin = time.monotonic()
     assert hung.state.context_used() is None
-    assert time.monotonic() - begin < COUNT_AT_THE_PROMPT_S + 0.5
+    assert time.monotonic() - begin < COUNT_AT_THE_PROMPT_S + 2
 
 
 class CountingEngine(ScriptedEngine):

@@ -59,6 +59,7 @@ def test_ctrl_c_at_the_prompt_clears_the_line(home: Env, tmp_path: Path) -> None
         term.type("nonsense")
         term.expect("> nonsense")
         term.type("\x03")
+        term.expect(r"> nonsense\n>")  # between two prompts, Ctrl-C stops nothing
         term.type("\x03")
         term.expect("type /exit to leave")
         term.type("Go\r")
