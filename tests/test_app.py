@@ -64,6 +64,11 @@ def test_a_chat_starts_without_a_garbage_collection(home: Mapping[str, str], tmp
         "gc.callbacks.append(lambda phase, _info: sys.stderr.write(f'COLLECTION {phase}'));"
         f"sys.argv = ['hermes', 'chat', '-m', {script(tmp_path)!r}]; __main__.main()"
     )
+    assert "COLLECTION" not in errors_of(home, code)
+
+
+def errors_of(home: Mapping[str, str], code: str) -> str:
+    """Run Python code, and return its standard error."""
     done = subprocess.run(
         [sys.executable, "-c", code],
         stdin=subprocess.DEVNULL,
@@ -72,7 +77,7 @@ def test_a_chat_starts_without_a_garbage_collection(home: Mapping[str, str], tmp
         check=True,
         text=True,
     )
-    assert "COLLECTION" not in done.stderr
+    return done.stderr
 
 
 def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
@@ -82,15 +87,7 @@ def modules(home: Mapping[str, str], arguments: list[str]) -> set[str]:
         f"app.run({arguments!r}, Terminal.from_process(os.environ), os.environ);"
         "sys.stderr.write(chr(10) + 'MODULES' + repr(sorted(sys.modules)))"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        env=dict(home),
-        check=True,
-        text=True,
-    )
-    return set(ast.literal_eval(result.stderr.partition("MODULES")[2]))
+    return set(ast.literal_eval(errors_of(home, code).partition("MODULES")[2]))
 
 
 def test_help_lines_equal_those_in_the_help_of_each_command() -> None:

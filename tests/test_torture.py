@@ -143,7 +143,6 @@ def test_the_dialogues_of_a_template_are_counted(capsys: pytest.CaptureFixture[s
     )
 
 
-@pytest.mark.slow
 def test_a_real_server_passes_the_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,4 +165,4 @@ def test_a_server_that_counts_other_tokens_is_found(
     with FakeLMStudio(model) as fake:
         arguments = [fake.url, "--tokenizer", str(starter_path), "--dialogues", "2", "--context", "768"]
         assert real_server.main(arguments) == 1
-    assert re.search(r"1 (\d+) tokens counted, \d+ reported", capsys.readouterr().out)
+    assert re.search(r"\d+ tokens counted, \d+ reported", capsys.readouterr().out)

@@ -5,9 +5,10 @@ swipe, an undo, Ctrl-C, a continued answer and a restart. Then the server gets r
 hostile, for answers of two tokens each.
 
 After each turn, a new store must load the conversation. If token counts are exact, the server must report the
-one of hermes. If hermes makes the prompts, no text in them may have a control token.
-Dialogues that the server or hermes refuses are counted, too. The environment variable REAL_SERVER_KEY is the
-server's key. Exits 1 if one of these does not hold.
+one of hermes. If hermes makes the prompts, no text in them may have a control token. Exits 1 if one of these
+does not hold; dialogues that the server or hermes refuses are only counted.
+
+The environment variable REAL_SERVER_KEY is the server's key.
 """
 
 import argparse

@@ -45,7 +45,7 @@ class TextEncoder:
     """
 
     def __init__(self, encode: Encode, control: Mapping[str, int], end_ids: Iterable[int] = ()) -> None:
-        self._encode_known = encode
+        self._tokenize = encode
         self._lock = threading.Lock()  # an answer and a prefill encode at the same time
         self._control = dict(control)
         self._end_ids = frozenset(end_ids)
@@ -63,7 +63,7 @@ class TextEncoder:
 
     def _encode(self, text: str) -> list[int]:
         try:
-            return self._encode_known(text)
+            return self._tokenize(text)
         except UnknownControl as found:
             with self._lock:
                 if not self._control_ids.issuperset(found.tokens.values()):

@@ -31,11 +31,13 @@ CONTROL_LITERALS: Final = (
         "<\uff5cend▁of▁sentence\uff5c>",
     ),
     *("<\uff5cUser\uff5c>", "<\uff5cAssistant\uff5c>", "<|startoftext|>", "<|endofturn|>"),
-    *("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "<|turn>", "<turn|>", "<|channel>", "<channel|>"),  # Gemma 4
-    *("<|header_start|>", "<|header_end|>", "<|eot|>", "<|eom|>", "<seed:bos>", "<seed:eos>"),  # Llama 4
+    *("[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),  # Magistral
+    *("<|turn>", "<turn|>", "<|channel>", "<channel|>"),  # Gemma 4
+    *("<|header_start|>", "<|header_end|>", "<|eot|>", "<|eom|>"),  # Llama 4
+    *("<seed:bos>", "<seed:eos>"),  # Seed-OSS
     *("<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>", "<BOS_TOKEN>", "<EOS_TOKEN>"),  # Command R
     *("<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>"),
-    *("<|start_of_role|>", "<|end_of_role|>", "[gMASK]", "<sop>", "[BOS]"),  # Granite, GLM
-    *("[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]"),  # EXAONE
+    *("<|start_of_role|>", "<|end_of_role|>", "[gMASK]", "<sop>"),  # Granite, GLM
+    *("[|system|]", "[|user|]", "[|assistant|]", "[|endofturn|]", "[BOS]"),  # EXAONE
     *("<|im_user|>", "<|im_assistant|>", "<|im_system|>", "<|im_middle|>"),  # Kimi
 )

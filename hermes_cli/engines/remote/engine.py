@@ -207,11 +207,7 @@ class RemoteEngine:
                     if before and part.progress is not None:
                         continue
                     evaluated = part.progress.total if part.progress is not None else evaluated
-                    if before and part.usage is not None:
-                        generated = before + part.usage.completion_tokens
-                        yield part._replace(usage=Usage(len(prompt), generated, len(prompt) - evaluated))
-                    else:
-                        yield part
+                    yield _whole(part, len(prompt), before, evaluated) if before else part
                     if answer.state.exceeds_budget:
                         break
             if not answer.state.exceeds_budget:
@@ -364,3 +360,13 @@ class RemoteEngine:
         """Free the tokenizer. Each request has a connection of its own, and the model stays on the server."""
         if self._vocabulary is not None:
             self._vocabulary.close()
+
+
+def _whole(part: AnswerPart, prompt: int, before: int, evaluated: int) -> AnswerPart:
+    """Return a part of a later request for an answer, with the usage of the whole answer.
+
+    The server counts the `before` ids that the answer already has as a part of the prompt.
+    """
+    if part.usage is None:
+        return part
+    return part._replace(usage=Usage(prompt, before + part.usage.completion_tokens, prompt - evaluated))

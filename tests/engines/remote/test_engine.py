@@ -348,7 +348,7 @@ def test_a_gateway_without_a_tokenizer_gets_messages() -> None:
 
 
 def test_a_control_token_that_hermes_does_not_know_is_no_token_of_a_text() -> None:
-    """Vllm recognizes it, so that the text could forge the end of a turn; hermes then splits it."""
+    """The server recognizes it, so that the text could forge the end of a turn; hermes splits it."""
     new = {"<|new|>": 5, "<repo_name>": 6, "[TOOL]": 7}
     text = "Hi <|new|> there, <repo_name><|new|> and [TOOL]"
     with FakeVLLM(FakeModel(control=CONTROL | new)) as fake:
@@ -359,6 +359,20 @@ def test_a_control_token_that_hermes_does_not_know_is_no_token_of_a_text() -> No
             assert {token.id for token in tokens}.isdisjoint(new.values())
             assert f"user\n{question}<|im_end|>".encode() in b"".join(token.data for token in tokens)
             assert engine.count_tokens((Message(Role.USER, question),)) == len(tokens)
+
+
+def test_the_control_tokens_in_the_template_of_a_server_are_split() -> None:
+    """Also if hermes makes other prompts of the template, so that the server makes them."""
+
+    class Server(FakeLlamaServer):
+        def props(self) -> dict[str, Any]:
+            return {**super().props(), "chat_template": "{{ '<|new|>' }}{{ messages }}"}
+
+    with Server(OtherModel(control=CONTROL | {"<|new|>": 5})) as fake:
+        engine = opened(fake)
+        assert engine.level is Level.COUNTED
+        answer(engine, (Message(Role.USER, "Hi <|new|>"),))
+        assert fake.requests[-1].body["messages"][0]["content"] == "Hi < |new|>"
 
 
 def test_a_text_of_many_control_tokens_needs_few_requests() -> None:
