@@ -19,8 +19,8 @@ _Result = TypeVar("_Result")
 class Expressions:
     """Regular expressions such as `/dra+gon/i`, with limits on their size and on the time of each search.
 
-    `disabled` maps each disabled expression to the reason: it is invalid, too large or too slow. `origin` is
-    the part of such a reason that says where the expressions are from.
+    `disabled` maps each disabled expression to the reason: it is invalid, too large or too slow, or its
+    search ran out of memory. `origin` is the part of such a reason that says where the expressions are from.
     """
 
     def __init__(self, origin: str, disabled: dict[str, str] | None = None) -> None:
@@ -36,7 +36,7 @@ class Expressions:
         return len(self._patterns)
 
     def run(self, expression: str, search: Callable[[Any], _Result]) -> _Result | None:
-        """Return `search(pattern)`, or None if the expression is disabled, invalid or too slow.
+        """Return `search(pattern)`, or None if the expression is disabled or this search disables it.
 
         `search` must pass `timeout=REGEX_LIMIT_S` to the method of the pattern that it calls.
         """
@@ -54,6 +54,8 @@ class Expressions:
             found = search(pattern)
         except TimeoutError:
             self.disabled[expression] = f"it takes longer than {REGEX_LIMIT_S * 1000:.0f} ms"
+        except MemoryError:
+            self.disabled[expression] = "there is not enough memory for its search"
         elapsed_s = time.thread_time() - started_at
         if elapsed_s >= SLOW_S:
             self._slow_s += elapsed_s

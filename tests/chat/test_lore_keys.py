@@ -129,8 +129,11 @@ print(lore.fires([Message(Role.USER, "ab" * 100_000 + " word")], {}))
         "/(a|(?1)b)*$/",
     ],
 )
-def test_a_hostile_expression_needs_less_than_64_mib(key: str) -> None:
-    """In a process with 64 MiB more than it needs, the entry fires by its other key."""
+def test_an_entry_with_a_hostile_expression_fires_with_64_mib(key: str) -> None:
+    """In a process with 64 MiB more than it needs, the entry fires by its other key.
+
+    The expression is refused for its size, or its search ends by its time limit or for lack of memory.
+    """
     result = subprocess.run(
         [sys.executable, "-c", LIMITED, key], capture_output=True, text=True, check=False, timeout=60
     )
