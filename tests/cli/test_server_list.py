@@ -84,7 +84,7 @@ def test_a_loaded_model_of_ollama_is_marked(home: Env) -> None:
         fake.is_loaded, fake.others = True, ["mistral:7b"]
         configure(home, s=f'url = "{fake.url}"\nkind = "ollama"')
         lines = hermes("models", "list", "--servers", env=home).stdout.decode().splitlines()
-    assert [line.split() for line in lines[1:]] == [
+    assert [line.split() for line in lines if line.startswith("  s:")] == [
         ["s:openhermes:latest", "loaded", "context", "1,024"],
         ["s:mistral:7b", "not", "loaded"],
     ]
@@ -97,16 +97,16 @@ def test_a_slow_and_a_missing_server_do_not_delay_the_list(home: Env, vllm: Fake
         configure(
             home,
             slow=f'url = "{slow.url}"',
-            slower=f'url = "{slower.url}"\nkind = "vllm"',
+            **{f"slower{number}": f'url = "{slower.url}"\nkind = "vllm"' for number in range(5)},
             gone=f'url = "{NOWHERE}"',
             work=f'url = "{vllm.url}"',
         )
         begin = time.monotonic()
         result = hermes("models", "list", "--servers", env=home)
-        assert time.monotonic() - begin < 4
+        assert time.monotonic() - begin < 10
     text = result.stdout.decode()
     assert result.code == 0
-    assert text.count("within 2 seconds") + text.count("for 2 seconds") == 2
+    assert text.count("within 2 seconds") + text.count("for 2 seconds") >= 6
     assert "connection refused" in text
     assert "work:hermes" in text
 
@@ -264,7 +264,7 @@ def test_doctor_does_not_wait_for_a_slow_server(scripted: Env) -> None:
         configure(scripted, work=f'url = "{fake.url}"')
         begin = time.monotonic()
         assert server_findings(scripted) == [("server", False)]
-        assert time.monotonic() - begin < 6
+        assert time.monotonic() - begin < 10
 
 
 def test_doctor_shows_a_default_model_on_a_server(home: Env, vllm: FakeVLLM) -> None:

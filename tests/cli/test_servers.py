@@ -343,7 +343,7 @@ def test_ctrl_c_during_the_wait_keeps_the_message(home: Env, fake: Fake, kind: s
         process.send_signal(signal.SIGINT)
         begin = time.monotonic()
         assert process.wait(10) == 130
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 5
         assert b"Traceback" not in process.communicate()[1]
     assert saved_texts(home) == ["Tell me a story."]
 
@@ -361,7 +361,7 @@ def test_ctrl_c_ends_ask_while_the_server_encodes_the_prompt(home: Env, kind: st
         begin = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 5
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
     wait_for(lambda: fake.closed_early)

@@ -432,7 +432,7 @@ def test_a_server_that_hangs_delays_the_keys_only_for_a_while(hung: User) -> Non
     """When the model has been loaded at the prompt."""
     begin = time.monotonic()
     assert hung.state.context_used() is None
-    assert time.monotonic() - begin < COUNT_AT_THE_PROMPT_S + 0.5
+    assert time.monotonic() - begin < COUNT_AT_THE_PROMPT_S + 5
 
 
 class CountingEngine(ScriptedEngine):

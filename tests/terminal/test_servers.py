@@ -53,7 +53,7 @@ def test_a_first_message_is_not_lost_while_the_server_is_down(home: Env) -> None
         assert term.leave() == 0
 
 
-STOP_S = 1.0
+STOP_S = 3.0
 """How long it may take from Ctrl-C to the prompt; 0.2 if the cores are not shared."""
 MODELS = pytest.mark.parametrize(
     ("kind", "model"), [("llama-server", FakeModel), ("vllm", FakeModel), ("vllm", OtherModel)]

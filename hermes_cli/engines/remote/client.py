@@ -16,7 +16,7 @@ from hermes_cli import __version__
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress, is_private
 from hermes_cli.engines.remote.event_stream import EventDecoder, StreamEvent
-from hermes_cli.engines.remote.failures import EndpointMissing, error_for, one_line
+from hermes_cli.engines.remote.failures import EndpointMissing, StatusError, error_for, one_line
 from hermes_cli.engines.remote.key import Key
 from hermes_cli.engines.remote.proxy import proxy_for
 from hermes_cli.engines.remote.timer import RequestTimer, TimeLimits
@@ -98,14 +98,17 @@ class ServerClient:
         """
         return self._json("POST", url, body, cancel, total_s)
 
-    def probe(self, url: str, cancel: Cancel) -> Any:
+    def probe(self, url: str, cancel: Cancel, *, may_fail: bool = True) -> Any:
         """Return the parsed JSON of a GET request, or None if the server does not have that endpoint.
 
-        Raises ServerUnavailable if no server answers, KeyRefused, ServerBusy, and RequestCancelled.
+        Raises ServerUnavailable if no server answers, KeyRefused, ServerBusy, and RequestCancelled; and
+        StatusError unless the request `may_fail`.
         """
         try:
             return self._json("GET", url, None, cancel, PROBE_TOTAL_S)
-        except (EndpointMissing, ServerError):
+        except (EndpointMissing, ServerError) as error:
+            if isinstance(error, StatusError) and not may_fail:
+                raise
             return None
 
     def error_in(self, body: Any) -> HermesError:

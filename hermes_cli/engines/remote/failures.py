@@ -38,6 +38,10 @@ class EndpointMissing(ServerUnavailable):
     """The server has no such endpoint or model."""
 
 
+class StatusError(ServerError):
+    """The server answered with the status of an error that has no other class."""
+
+
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     """Return text from a server as one line of printable characters, at most `limit` of them."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * limit]).split())
@@ -91,7 +95,7 @@ def error_for(status: int, body: Any, where: str, *, has_key: bool) -> HermesErr
         return EndpointMissing(
             f"{where} does not have this{said}", "'hermes models list --servers' lists models"
         )
-    return ServerError(f"{where} failed{said}", "try again, or see the server's log")
+    return StatusError(f"{where} failed{said}", "try again, or see the server's log")
 
 
 def overflow_in(body: Any, message: str) -> HermesError | None:

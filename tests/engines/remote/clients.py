@@ -30,7 +30,7 @@ FAST = ClientSettings(TimeLimits(), retry_delays_s=(0.01, 0.01), max_retry_after
 IMPATIENT = ClientSettings(TimeLimits(0.5, 0.5, 0.3), retry_delays_s=(0.01, 0.01))
 """Settings for servers that do not answer."""
 CERTIFICATE = Path(__file__).parent / "fakes" / "localhost.pem"
-CANCEL_S = 0.5
+CANCEL_S = 2.0
 """How long a cancelled request may take to close its connection; 0.05 if the cores are not shared."""
 Fake = FakeOpenAI | FakeOllama
 FAKES: dict[str, type[FakeOpenAI] | type[FakeOllama]] = {

@@ -245,7 +245,7 @@ def test_a_server_that_goes_on_after_the_end_of_the_turn_is_stopped() -> None:
     class Endless(FakeLlamaServer):
         def events(self, generation: Generation, *, reports: bool) -> Iterator[bytes]:
             *texts, final = super().events(generation, reports=reports)
-            for count in range(2_000):
+            for count in range(10_000):
                 yield from texts
                 if count:
                     time.sleep(0.001)
@@ -257,7 +257,7 @@ def test_a_server_that_goes_on_after_the_end_of_the_turn_is_stopped() -> None:
         start = time.monotonic()
         text, done = answer(engine, options=GenerationOptions())
         assert (text, done.finish_reason) == ("Hi.", FinishReason.STOP)
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("kind", ["llama-server", "vllm"])

@@ -42,8 +42,11 @@ class OpenAI:
         self._options = OPTIONS | {"max_tokens": "max_completion_tokens" if is_openai else "max_tokens"}
 
     def recognizes(self, client: ServerClient, cancel: Cancel) -> bool:
-        """Return whether the server has a list of models in OpenAI's format."""
-        body = client.probe(f"{self._base_url}/models", cancel)
+        """Return whether the server has a list of models in OpenAI's format.
+
+        Raises StatusError if it has that endpoint, but fails.
+        """
+        body = client.probe(f"{self._base_url}/models", cancel, may_fail=False)
         return isinstance(body, dict) and isinstance(body.get("data"), list)
 
     def version(self, client: ServerClient, cancel: Cancel) -> str:  # noqa: ARG002 - the interface

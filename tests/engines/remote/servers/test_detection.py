@@ -6,7 +6,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.servers.detection import detect
-from hermes_cli.errors import KeyRefused, ServerUnavailable
+from hermes_cli.errors import KeyRefused, ServerError, ServerUnavailable
 from tests.engines.remote.clients import FAKES, FAST, client_of
 from tests.engines.remote.fakes.http_server import Fault, Reply
 
@@ -35,6 +35,14 @@ def test_another_web_server_is_no_model_server(reply: Reply) -> None:
     with FAKES["openai"](fault=Fault(reply=reply)) as fake, pytest.raises(ServerUnavailable) as caught:
         detect(client_of(fake), Cancel())
     assert "is not a model server" in caught.value.message
+
+
+def test_a_server_that_cannot_list_its_models_is_an_error() -> None:
+    """The error is the server's, and the hint says how to use the server without its list."""
+    with FAKES["openai"](fault=Fault(status=500)) as fake, pytest.raises(ServerError) as caught:
+        detect(client_of(fake), Cancel())
+    assert caught.value.message.endswith("failed: fake error 500, when it was asked for its models")
+    assert "kind" in (caught.value.hint or "")
 
 
 def test_a_server_that_requires_a_key_is_an_error() -> None:
