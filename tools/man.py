@@ -30,9 +30,10 @@ OTHER_VARIABLES: Final = {
     "settings, data, caches and state. `hermes doctor` shows them.",
     "HF_HOME, HF_HUB_CACHE": "The folder of the Hugging Face cache.",
     "HF_TOKEN": "The access token for models that are not public.",
+    "OLLAMA_HOST": "The address of the server that `-m ollama` uses.",
     "VISUAL, EDITOR": "The editor for messages, personas and settings.",
     "NO_COLOR": "If it is not empty, hermes prints no colours.",
-    "HTTPS_PROXY, NO_PROXY": "The proxy for downloads.",
+    "HTTPS_PROXY, NO_PROXY": "The proxy for downloads and for model servers on other machines.",
 }
 
 

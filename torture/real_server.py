@@ -49,7 +49,7 @@ SHORT: Final = GenerationOptions(temperature=0, max_tokens=2)
 
 def connect(given: argparse.Namespace, notify: Callable[[str], None]) -> RemoteEngine:
     """Return an engine for the server."""
-    address = parse(given.url, {})
+    address = parse(given.url, {}, {})
     if address is None:
         raise UsageError(f"{given.url} is not a URL", "use one with http:// or https://")
     if KEY_VARIABLE in os.environ:

@@ -56,11 +56,10 @@ def _configured_servers(paths: "Paths") -> "Mapping[str, ServerSettings]":
 
 
 def servers(paths: "Paths") -> Mapping[str, str]:
-    """Return the names of servers, which are not contacted, with their URLs."""
+    """Return the names of servers, which are not contacted, with a description."""
     from hermes_cli.engines.remote.address import LOCAL_SERVERS
 
-    known = {**LOCAL_SERVERS, **_configured_servers(paths)}
-    return {name: server.url for name, server in known.items()}
+    return {**LOCAL_SERVERS, **{name: server.url for name, server in _configured_servers(paths).items()}}
 
 
 def models_and_servers(paths: "Paths") -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from typing import Final
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.application.servers import find_server
 from hermes_cli.engines.remote import address as addresses
-from hermes_cli.engines.remote.address import LOCAL_PORTS, LOCAL_SERVERS, ServerAddress
+from hermes_cli.engines.remote.address import LOCAL_PORTS, OLLAMA_HOST, ServerAddress, local_servers
 from hermes_cli.engines.remote.server_state import ServerState, ask_servers
 from hermes_cli.engines.remote.servers.api import RemoteModel
 from hermes_cli.errors import ConfigError, HermesError, KeyRefused
@@ -30,20 +30,30 @@ def configured_states(runtime: Runtime) -> list[ServerState]:
 def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list[ServerState]:
     """Ask the configured servers, and those at the default ports of this machine, for their state.
 
-    A port where no model server answers is left out. Raises ConfigError if the config file is invalid.
+    The address in OLLAMA_HOST is asked, too. Where no model server answers, nothing is listed. Raises
+    ConfigError if the config file or OLLAMA_HOST is invalid.
     """
     found, invalid = _configured(runtime)
-    known = {address.port for address in found if addresses.is_loopback(address.host)}
-    local = [
-        address
-        for port in ports.values()
-        if port not in known and (address := addresses.parse(f"http://127.0.0.1:{port}/v1", {})) is not None
-    ]
-    states = ask_servers([*found, *local], runtime.environ)
+    usual = [f"http://127.0.0.1:{port}" for port in ports.values()]
+    if runtime.environ.get(OLLAMA_HOST) and "ollama" not in runtime.settings.servers:
+        usual.insert(0, "ollama")
+    known = {_place(address) for address in found}
+    others = list[ServerAddress]()
+    for name in usual:
+        address = addresses.parse(name, {}, runtime.environ)
+        if address is not None and _place(address) not in known:
+            known.add(_place(address))
+            others.append(address)
+    states = ask_servers([*found, *others], runtime.environ)
     answered = [
         state for state in states[len(found) :] if state.error is None or isinstance(state.error, KeyRefused)
     ]
     return [*invalid, *states[: len(found)], *answered]
+
+
+def _place(address: ServerAddress) -> tuple[str, int]:
+    """Return the host and the port of a server; this machine has several names."""
+    return "127.0.0.1" if addresses.is_loopback(address.host) else address.host, address.port
 
 
 def _configured(runtime: Runtime) -> tuple[list[ServerAddress], list[ServerState]]:
@@ -72,9 +82,9 @@ def configured_text(runtime: Runtime) -> str:
     )
 
 
-def states_text(states: Sequence[ServerState]) -> str:
+def states_text(states: Sequence[ServerState], environ: Mapping[str, str]) -> str:
     """Return a line for each server, and under it one for each of its models, with the argument of -m."""
-    rows = [row for state in states for row in _rows(state)]
+    rows = [row for state in states for row in _rows(state, environ)]
     lines = iter(columns(rows, indent="  ").split("\n") if rows else [])
     return "\n".join(line for state in states for line in _lines(state, lines))
 
@@ -93,18 +103,19 @@ def _lines(state: ServerState, rows: Iterator[str]) -> Iterator[str]:
         yield f"  and {more:,} more"
 
 
-def _rows(state: ServerState) -> Iterator[tuple[str, str, str]]:
+def _rows(state: ServerState, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for model in state.models[:MAX_SHOWN]:
         loaded = {True: "loaded", False: "not loaded", None: ""}[model.is_loaded]
-        yield shlex.quote(sanitize_line(f"{_typed(state)}:{model.name}", LONG_LINE)), loaded, _context(model)
+        typed = sanitize_line(f"{_typed(state, environ)}:{model.name}", LONG_LINE)
+        yield shlex.quote(typed), loaded, _context(model)
 
 
-def _typed(state: ServerState) -> str:
+def _typed(state: ServerState, environ: Mapping[str, str]) -> str:
     """Return how the user names the server with -m."""
     if "://" not in state.name:
         return state.name
-    short = (name for name, local in LOCAL_SERVERS.items() if (local.url, name) == (state.url, state.kind))
-    return next(short, state.url)
+    local = local_servers(environ).get(state.kind)
+    return state.kind if local is not None and local.url == state.url else state.url
 
 
 def _context(model: RemoteModel) -> str:

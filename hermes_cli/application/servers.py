@@ -29,7 +29,7 @@ def find_server(runtime: Runtime, name: str | None, *, insecure: bool = False) -
     if not named:
         return None
     try:
-        found = addresses.parse(named, runtime.settings.servers)
+        found = addresses.parse(named, runtime.settings.servers, runtime.environ)
     except HermesError as error:
         if name:
             raise

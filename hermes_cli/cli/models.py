@@ -105,7 +105,7 @@ def _list_servers(runtime: Runtime) -> None:
 
     states = all_states(runtime)
     if states:
-        runtime.terminal.write_rows(states_text(states))
+        runtime.terminal.write_rows(states_text(states, runtime.environ))
         runtime.terminal.notice("-m takes the names in the first column; 'hermes models plan NAME' has more")
     else:
         ports = ", ".join(f"{name} {port}" for name, port in LOCAL_PORTS.items())

@@ -128,9 +128,20 @@ def test_the_servers_of_this_machine_are_found_at_their_ports(home: Env, vllm: F
         (f"http://127.0.0.1:{studio.port}", "lmstudio"),
         (f"http://127.0.0.1:{locked.port}", ""),
     ]
-    text = states_text(states)
+    text = states_text(states, home)
     assert f"  http://127.0.0.1:{studio.port}/v1:hermes  loaded" in text
     assert "requires a key" in text
+
+
+def test_the_ollama_of_the_environment_is_listed(home: Env) -> None:
+    """Once, if it is at its default port, and with the name that -m takes."""
+    with FakeOllama() as fake:
+        env = {**home, "OLLAMA_HOST": f"0.0.0.0:{fake.port}"}
+        states = all_states(runtime(env), {"Ollama": fake.port, "vLLM": 9})
+        text = states_text(states, env)
+        assert hermes("models", "plan", "ollama", env=env).code == 0
+    assert [(state.name, state.url) for state in states] == [("ollama", fake.url)]
+    assert "  ollama:openhermes:latest " in text
 
 
 def test_names_of_models_cannot_control_the_terminal(home: Env, vllm: FakeVLLM) -> None:

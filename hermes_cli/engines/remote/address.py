@@ -14,11 +14,10 @@ from hermes_cli.server_settings import ServerSettings
 EXAMPLE: Final = "such as http://localhost:1234/v1 or http://gpu-box:8000/v1:model-name"
 LMSTUDIO_URL: Final = "http://127.0.0.1:1234/v1"
 OLLAMA_URL: Final = "http://127.0.0.1:11434/v1"
-LOCAL_SERVERS: Final = {
-    "lmstudio": ServerSettings(LMSTUDIO_URL, kind="lmstudio"),
-    "ollama": ServerSettings(OLLAMA_URL, kind="ollama"),
-}
-"""Servers that need no configuration, at their default addresses."""
+OLLAMA_HOST: Final = "OLLAMA_HOST"
+"""Ollama's environment variable with the address of its server."""
+LOCAL_SERVERS: Final = {"lmstudio": "LM Studio", "ollama": "Ollama"}
+"""The arguments that name a server without configuration, with the names of those servers."""
 LOCAL_PORTS: Final = {"LM Studio": 1234, "Ollama": 11434, "llama-server": 8080, "vLLM": 8000}
 """The default ports of the servers, from their documentation."""
 MAX_URL: Final = 2048
@@ -31,6 +30,9 @@ _URL: Final = re.compile(
     r"(?::(?P<model>.*))?",
     re.DOTALL | re.IGNORECASE,
 )
+_OLLAMA_PORTS: Final = {"": 11434, "http": 80, "https": 443}
+_ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound
+"""Addresses at which a server listens, with those at which this machine reaches it."""
 _MAX_PORT: Final = 65535
 _DEFAULT_PATH: Final = "/v1"
 
@@ -74,20 +76,54 @@ class ServerAddress(NamedTuple):
         return self.base_url.startswith("http://")
 
 
-def parse(text: str, servers: Mapping[str, ServerSettings]) -> ServerAddress | None:
+def parse(
+    text: str, servers: Mapping[str, ServerSettings], environ: Mapping[str, str]
+) -> ServerAddress | None:
     """Return the server that an argument names, or None if it names none.
 
     `servers` are those of the config file; they come before `lmstudio` and `ollama`. Raises UsageError if a
-    URL or a model's name is invalid, and ConfigError for the URL of a server in the config.
+    URL or a model's name is invalid, and ConfigError for the URL of a server in the config or in OLLAMA_HOST.
     """
     if "://" in text:
         return _parse_url(text, UsageError)
     name, _, model = text.partition(":")
-    settings = {**LOCAL_SERVERS, **servers}.get(name.lower())
+    settings = {**local_servers(environ), **servers}.get(name.lower())
     if settings is None:
         return None
-    address = from_settings(name, settings)
+    try:
+        address = from_settings(name, settings)
+    except ConfigError as error:
+        if name.lower() in servers:
+            raise
+        raise ConfigError(error.message, f"check the environment variable {OLLAMA_HOST}") from None
     return address._replace(model=_check_model(model, UsageError)) if model else address
+
+
+def local_servers(environ: Mapping[str, str]) -> dict[str, ServerSettings]:
+    """Return the settings of LOCAL_SERVERS."""
+    ollama_url = _ollama_url(environ[OLLAMA_HOST]) if environ.get(OLLAMA_HOST) else OLLAMA_URL
+    return {
+        "lmstudio": ServerSettings(LMSTUDIO_URL, kind="lmstudio"),
+        "ollama": ServerSettings(ollama_url, kind="ollama"),
+    }
+
+
+def _ollama_url(host: str) -> str:
+    """Return the URL of the OpenAI API for a value of OLLAMA_HOST, such as `0.0.0.0` or `https://box:8080`.
+
+    Source: envconfig.Host in the source code of Ollama. The default port is 11434, or the scheme's if a
+    scheme is given.
+    """
+    before, has_scheme, after = host.strip(" \"'").partition("://")
+    scheme, rest = (before.lower(), after) if has_scheme else ("", before)
+    authority, _, path = rest.partition("/")
+    if authority.count(":") > 1 and not authority.startswith("["):
+        authority = f"[{authority}]"
+    name, has_port, port = authority.rpartition(":")
+    if not has_port or port.endswith("]"):
+        name, port = authority, str(_OLLAMA_PORTS.get(scheme, ""))
+    base = f"{scheme or 'http'}://{_ANY_ADDRESS.get(name, name)}:{port}/{path}"
+    return base.rstrip("/") + _DEFAULT_PATH
 
 
 def from_settings(name: str, settings: ServerSettings) -> ServerAddress:

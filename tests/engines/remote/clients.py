@@ -54,7 +54,7 @@ class OtherModel(FakeModel):
 
 def address_of(url: str) -> ServerAddress:
     """Return the address of a URL."""
-    address = parse(url, {})
+    address = parse(url, {}, {})
     assert address is not None
     return address
 

@@ -38,7 +38,7 @@ WORK = ServerSettings("https://llm.example.org/api/v1", "vllm", "hermes", key_en
 )
 def test_an_argument_names_a_url_and_a_model(text: str, base_url: str, model: str) -> None:
     """The path is /v1 by default, and the model follows the colon after it."""
-    address = parse(text, {"work": WORK})
+    address = parse(text, {"work": WORK}, {})
     assert address is not None
     assert (address.base_url, address.model) == (base_url, model)
 
@@ -46,7 +46,7 @@ def test_an_argument_names_a_url_and_a_model(text: str, base_url: str, model: st
 @pytest.mark.parametrize("text", ["openhermes-2", "./lmstudio", "teknium/OpenHermes-2", "a:b", "", "http:/x"])
 def test_other_arguments_name_no_server(text: str) -> None:
     """They are names of models, or paths."""
-    assert parse(text, {"work": WORK}) is None
+    assert parse(text, {"work": WORK}, {}) is None
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_other_arguments_name_no_server(text: str) -> None:
 def test_an_invalid_url_is_an_error_that_does_not_repeat_a_password(text: str, message: str) -> None:
     """The error is one of usage."""
     with pytest.raises(UsageError) as caught:
-        parse(text, {})
+        parse(text, {}, {})
     assert message in caught.value.message
     assert "secret" not in caught.value.message + caught.value.hint
 
 
 def test_a_configured_server_has_its_settings() -> None:
     """Its name can be that of a known server."""
-    assert parse("Work", {"work": WORK}) == ServerAddress(
+    assert parse("Work", {"work": WORK}, {}) == ServerAddress(
         "https://llm.example.org/api/v1",
         "Work",
         "vllm",
@@ -93,22 +93,63 @@ def test_a_configured_server_has_its_settings() -> None:
         KeySource("key_env", "WORK_KEY"),
         first_byte_s=60,
     )
-    address = parse("ollama", {"ollama": ServerSettings("http://box:11434")})
+    address = parse("ollama", {"ollama": ServerSettings("http://box:11434")}, {})
     assert address is not None
     assert address.base_url == "http://box:11434/v1"
+
+
+@pytest.mark.parametrize(
+    ("host", "base_url"),
+    [  # the cases of Ollama's own test
+        ("", "http://127.0.0.1:11434/v1"),
+        ("1.2.3.4", "http://1.2.3.4:11434/v1"),
+        (":1234", "http://127.0.0.1:1234/v1"),
+        ("1.2.3.4:1234", "http://1.2.3.4:1234/v1"),
+        ("example.com", "http://example.com:11434/v1"),
+        ("example.com:1234", "http://example.com:1234/v1"),
+        ("[::1]", "http://[::1]:11434/v1"),
+        ("[::]", "http://[::1]:11434/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::1]:1337", "http://[::1]:1337/v1"),
+        (' " 1.2.3.4 " ', "http://1.2.3.4:11434/v1"),
+        ("'1.2.3.4'", "http://1.2.3.4:11434/v1"),
+        ("0.0.0.0", "http://127.0.0.1:11434/v1"),  # noqa: S104 - nothing is bound
+        ("http://1.2.3.4", "http://1.2.3.4:80/v1"),
+        ("http://1.2.3.4:4321/", "http://1.2.3.4:4321/v1"),
+        ("https://1.2.3.4", "https://1.2.3.4:443/v1"),
+        ("https://example.com/ollama/", "https://example.com:443/ollama/v1"),
+    ],
+)
+def test_the_address_of_ollama_can_be_in_its_environment_variable(host: str, base_url: str) -> None:
+    """Where it listens at all addresses, this machine's is used. A server of the config comes before it."""
+    environ = {"OLLAMA_HOST": host}
+    assert parse("ollama:m", {}, environ) == ServerAddress(base_url, "ollama", "ollama", "m")
+    configured = parse("ollama", {"ollama": ServerSettings("http://box:1")}, environ)
+    assert configured is not None
+    assert configured.base_url == "http://box:1/v1"
+
+
+@pytest.mark.parametrize("host", ["a b", "box:port", ":0", "ftp://box", "me:secret@box", "[::1"])
+def test_an_invalid_variable_of_ollama_is_an_error_that_names_it(host: str) -> None:
+    """It does not matter for other models."""
+    with pytest.raises(ConfigError) as caught:
+        parse("ollama", {}, {"OLLAMA_HOST": host})
+    assert caught.value.hint == "check the environment variable OLLAMA_HOST"
+    assert "secret" not in caught.value.message
+    assert parse("lmstudio", {}, {"OLLAMA_HOST": host}) is not None
 
 
 def test_the_url_of_a_configured_server_is_checked() -> None:
     """The error is one of the config."""
     with pytest.raises(ConfigError, match="begins with http"):
-        parse("x", {"x": ServerSettings("gopher://x")})
+        parse("x", {"x": ServerSettings("gopher://x")}, {})
     with pytest.raises(ConfigError, match="contains a model"):
-        parse("x", {"x": ServerSettings("http://x/v1:m")})
+        parse("x", {"x": ServerSettings("http://x/v1:m")}, {})
 
 
 def test_the_root_url_is_that_of_the_endpoints_outside_of_openais_api() -> None:
     """It ends before /v1."""
-    address = parse("http://[::1]:8080/api/v1", {})
+    address = parse("http://[::1]:8080/api/v1", {}, {})
     assert address is not None
     assert (address.root_url, address.host, address.is_plain) == ("http://[::1]:8080/api", "::1", True)
 

@@ -73,7 +73,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote.address import parse
 from hermes_cli.engines.remote.client import ServerClient
 url = sys.argv[1]
-print(ServerClient(parse(url, {}), None, os.environ).get(url, Cancel()))
+print(ServerClient(parse(url, {}, {}), None, os.environ).get(url, Cancel()))
 """
 
 
