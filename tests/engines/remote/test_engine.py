@@ -134,9 +134,11 @@ def test_a_cancel_ends_the_answer_and_keeps_its_text(fake: Fake) -> None:
     fake.model.answers = ["Good evening."]
     fake.fault = Fault(silent_after=12)
     cancel = Cancel()
+    stream = engine.stream(QUESTION, GenerationOptions(), cancel)
+    first = next(stream)
     threading.Timer(0.2, cancel.set).start()
     start = time.monotonic()
-    chunks = list(engine.stream(QUESTION, GenerationOptions(), cancel))
+    chunks = [first, *stream]
     assert time.monotonic() - start < 0.2 + CANCEL_S
     assert chunks[-1].completion is not None
     assert chunks[-1].completion.finish_reason is FinishReason.CANCELLED
