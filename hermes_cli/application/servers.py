@@ -1,6 +1,6 @@
 """Opens models on servers: finds the server that a name means, lets the user choose a model, and connects."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,10 +12,12 @@ from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
+from hermes_cli.screen.terminal import Terminal
 
 if TYPE_CHECKING:  # imported only if a server is used
     from hermes_cli.engines.remote.engine import RemoteEngine
     from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
+    from hermes_cli.engines.remote.servers.api import RemoteModel
 
 MAX_SHOWN = 50
 
@@ -41,7 +43,7 @@ def find_server(runtime: Runtime, name: str | None, *, insecure: bool = False) -
 def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
     """Return the address with a model. If the server has several, let the user choose one at a terminal.
 
-    Raises UsageError if several models are possible and nobody can be asked, and the errors of the server.
+    Raises UsageError if several models are possible and nobody answers, and the errors of the server.
     """
     if address.model:
         return address
@@ -51,18 +53,41 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
     try:
         return address._replace(model=only_model(client, api, Cancel()))
     except UsageError:
-        if not (runtime.terminal.stdin_is_tty and runtime.terminal.stderr_is_tty):
+        if not runtime.terminal.asks:
             raise
-    models = api.models(client, Cancel())[:MAX_SHOWN]
-    runtime.terminal.prose(f"{sanitize_line(api.name)} has several models:")
+        models = api.models(client, Cancel())
+        runtime.terminal.prose(f"{sanitize_line(api.name)} has several models:")
+        if (chosen := _choose(runtime.terminal, models)) is None:
+            raise
+    return address._replace(model=chosen)
+
+
+def _choose(terminal: Terminal, models: "Sequence[RemoteModel]") -> str | None:
+    """Let the user choose a model by its number, its name, or a beginning of it that no other name has.
+
+    Return None at the end of the input.
+    """
+    names = [model.name for model in models]
+    by_number = {str(number): name for number, name in enumerate(names[:MAX_SHOWN], 1)}
     rows = [
-        (str(number), sanitize_line(model.name), "loaded" if model.is_loaded else "")
-        for number, model in enumerate(models, 1)
+        (number, sanitize_line(name), "loaded" if model.is_loaded else "")
+        for (number, name), model in zip(by_number.items(), models, strict=False)
     ]
-    runtime.terminal.rows(columns(rows, indent="  "))
-    answer = runtime.terminal.ask(f"1 to {len(models)} [1]: ").strip() or "1"
-    chosen = models[int(answer) - 1] if answer.isdecimal() and 1 <= int(answer) <= len(models) else models[0]
-    return address._replace(model=chosen.name)
+    terminal.rows(columns(rows, indent="  "))
+    question = f"1 to {len(rows)} [1]: "
+    if len(models) > MAX_SHOWN:
+        terminal.prose(f"  and {len(models) - MAX_SHOWN:,} more")
+        question = f"1 to {len(rows)}, or a name [1]: "
+    while line := terminal.ask(question):
+        answer = line.strip() or "1"
+        if answer in names:
+            return answer
+        found = [by_number[answer]] if answer in by_number else [n for n in names if n.startswith(answer)]
+        if len(found) == 1:
+            return found[0]
+        problem = "several models begin with" if found else "there is no"
+        terminal.notice(f"{problem} '{sanitize_line(answer)}'", essential=True)
+    return None
 
 
 def open_server(

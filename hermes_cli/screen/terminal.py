@@ -162,6 +162,7 @@ class Terminal:
     def ask(self, question: str, *, discard_typed: bool = False) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input.
 
+        Ctrl-C ends the row of the question, and raises KeyboardInterrupt.
         With `discard_typed`, the lines that were typed before the question do not answer it.
         """
         with self.typing(shown=True):
@@ -170,7 +171,11 @@ class Terminal:
 
                 termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
             self.prompt(self._fitted_question(question))
-            return self.stdin.readline().decode("utf-8", "replace")
+            try:
+                return self.stdin.readline().decode("utf-8", "replace")
+            except KeyboardInterrupt:
+                self.prompt("\n")
+                raise
 
     def _fitted_question(self, question: str) -> str:
         """Return a question wrapped between words, so that its last row has room for the answer."""

@@ -26,13 +26,41 @@ def test_the_user_chooses_one_of_several_models(home: Env) -> None:
         with Terminal(["chat", "-m", fake.url], home) as term:
             term.expect(r"Ollama has several models:\n  1  hermes:7b\s+loaded\n  2  openhermes:latest")
             term.expect(r"1 to 2 \[1\]:")
-            term.type("1\r")
+            term.type("3\r")
+            term.expect(r"there is no '3'\n1 to 2 \[1\]:")
+            term.type("her\r")
             term.expect(PROMPT)
             term.expect(r"hermes:7b · http://127\.0\.0\.1:\d+")
             term.type("Hi\r")
             term.expect(r"^Hello\.$")
             term.expect("Ollama makes the prompts, so text could forge a turn there")
             term.type("\x04")
+            assert term.leave() == 0
+
+
+@pytest.mark.parametrize(("key", "code"), [("\x04", 2), ("\x03", 130)])
+def test_no_model_is_chosen_by_ctrl_d_or_ctrl_c(home: Env, key: str, code: int) -> None:
+    """The error is that of a pipe, or that of Ctrl-C."""
+    with FakeOllama() as fake:
+        fake.others = ["mistral:7b"]
+        with Terminal(["chat", "-m", fake.url], home) as term:
+            term.expect(r"1 to 2 \[1\]:")
+            term.type(key)
+            assert term.leave() == code
+            assert ("has 2 models: openhermes:latest, mistral:7b" in term.text) == (code == 2)
+            assert "/api/chat" not in fake.paths()
+
+
+def test_a_long_list_of_models_takes_a_name_that_is_not_shown(home: Env) -> None:
+    """It says how many models are missing. A beginning that several names have is asked again."""
+    with FakeOllama() as fake:
+        fake.others = [f"model:{number}" for number in range(200)]
+        with Terminal(["models", "plan", fake.url], home, rows=70) as term:
+            term.expect(r"and 151 more\n1 to 50, or a name \[1\]:")
+            term.type("model:\r")
+            term.expect(r"several models begin with 'model:'")
+            term.type("model:19\r")
+            term.expect("model +model:19$")
             assert term.leave() == 0
 
 
@@ -70,7 +98,16 @@ def in_a_chat(home: Env, kind: str, model: Callable[[], FakeModel]) -> Iterator[
         term.type("Hi\r")
         term.expect(r"^Hello\.$")
         term.expect(PROMPT)
+        wait_until_idle(fake)
         yield term, fake
+
+
+def wait_until_idle(fake: Fake) -> None:
+    """Wait until a fake gets no more requests: hermes counts tokens in the background, too."""
+    count = -1
+    while count != len(fake.requests):
+        count = len(fake.requests)
+        time.sleep(1)
 
 
 def wait_for_request(fake: Fake, count: int) -> None:
