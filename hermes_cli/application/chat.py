@@ -210,7 +210,7 @@ class ReplHost:
 
         use_smaller(self.choice, smaller)
         session.engine = self._open(self.choice)
-        session.recorder.precision = self.choice.precision
+        session.recorder.set_model(self.choice.precision, self.choice.server_argument)
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
     def use_model(self, name: str, session: Session, persona: Persona) -> None:
@@ -257,7 +257,7 @@ class ReplHost:
                 session.engine = self._reopen()
             raise
         self.choice = choice
-        session.recorder.precision = choice.precision
+        session.recorder.set_model(choice.precision, choice.server_argument)
         if not was_local:
             before.close()
 

@@ -73,6 +73,11 @@ class ModelChoice:
             reject_ban(layered.options, "the scripted engine", layered.source("ban"))
 
     @property
+    def server_argument(self) -> str:
+        """The argument of -m for a model on a server, or "" for another one."""
+        return f"{self.server.argument}:{self.server.model}" if self.server is not None else ""
+
+    @property
     def precision(self) -> str:
         """The precision of the weights, for display, or "" if it is unknown."""
         return self.plan.precision if self.plan else ""

@@ -24,7 +24,7 @@ from hermes_cli.chat.regex_scripts import RegexScripts
 from hermes_cli.chat.session import Session
 from hermes_cli.chat.switch_user import switch_user
 from hermes_cli.chat.turn_scripts import with_scripts
-from hermes_cli.errors import PersonaError, StoreError, UsageError
+from hermes_cli.errors import HermesError, PersonaError, StoreError, UsageError
 from hermes_cli.options import GenerationOptions
 from hermes_cli.personas import loader, template
 from hermes_cli.personas.lorebook import Lorebook, without_duplicates
@@ -67,12 +67,16 @@ def start_session(
         _check_templates(runtime, flags, personas)
     deadline = Deadline()
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
-    if find_server(runtime, flags.model) is not None:
+    earlier_server = _earlier_server(runtime, earlier) if flags.model is None else None
+    model = earlier_server or flags.model
+    if find_server(runtime, model) is not None:
         flags.check_server()
-    choice = choose_model(runtime, flags.model, flags.plan_request(runtime.settings, personas[0]))
+    choice = choose_model(runtime, model, flags.plan_request(runtime.settings, personas[0]))
+    if earlier_server:
+        choice.selected = choice.selected._replace(reason="it gave the last answer of this conversation")
     choice.check_options(sampling)
     choice.is_for_group = len(personas) > 1
-    recorder.precision = choice.precision
+    recorder.set_model(choice.precision, choice.server_argument)
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)
         if in_background
@@ -296,6 +300,22 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
         follow(runtime, store, found.id)
         raise typer.Exit
     return answer.startswith("f")
+
+
+def _earlier_server(runtime: Runtime, earlier: StoredConversation | None) -> str | None:
+    """Return the argument of -m for the server that gave the last answer of an earlier conversation."""
+    server = earlier.setting.server if earlier is not None else ""
+    if not server:
+        return None
+    try:
+        found = find_server(runtime, server)
+    except HermesError:
+        found = None
+    if found is None:
+        name = sanitize_line(server)
+        runtime.terminal.notice(f"The last answer is from {name}, which is not in the config file any more.")
+        return None
+    return server
 
 
 def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> list[Persona]:

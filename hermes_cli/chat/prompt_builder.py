@@ -68,7 +68,7 @@ class TokenCounter(Protocol):
 
 
 class PromptBuilder:
-    """Builds the prompts of one conversation for one engine.
+    """Builds the prompts of one conversation for one engine, whose context window is `window` tokens.
 
     `max_tokens` is the limit for an answer, or None if there is no limit. `deadline` limits the work on the
     constant lore, the examples, and the first prompt.
@@ -88,8 +88,8 @@ class PromptBuilder:
         self._prompt_settings = prompt_settings
         self._costs = dict[Message, int]()
         self._empty_tokens = engine.count_tokens([_EMPTY_TURN])
-        self._window = engine.context_size  # read after counting, which loads the model
-        self._answer_room = min(max_tokens or ANSWER_ROOM, self._window // 4)
+        self.window = engine.context_size  # read after counting, which loads the model
+        self._answer_room = min(max_tokens or ANSWER_ROOM, self.window // 4)
         self._name_tokens = self._count_name(prompt_settings)
         self._empty_prompt_tokens = engine.count_tokens(_EMPTY_PROMPT)
         self._template_tokens = 2 * self._empty_tokens - engine.count_tokens([_EMPTY_TURN, _EMPTY_TURN])
@@ -104,7 +104,7 @@ class PromptBuilder:
             scripts=prompt_settings.scripts,
             deadline=self.deadline,
         )
-        self._lore_budget = LoreBudget(self.lore, self._window, self.cost)
+        self._lore_budget = LoreBudget(self.lore, self.window, self.cost)
         self._constant_entries, self._constant_over_budget, self._system = self._lore_budget.always(
             opening.system, self.deadline, opening.character_at
         )
@@ -182,7 +182,7 @@ class PromptBuilder:
             self._turns, self._turn_ends, self._steps = [], [0], self._steps[:1]
             raise
         step, end = self._steps[-1], _end(turns)
-        if end < len(turns) and self._total(step) + self.cost(turns[-1]) >= self._window:
+        if end < len(turns) and self._total(step) + self.cost(turns[-1]) >= self.window:
             step = self._fit_to_window(step, {}, self.cost(turns[-1]))
         rows = list(self._rows(step, end))
         messages = [m for _, index, m in rows if index == _BEFORE_ALL_TURNS]
@@ -194,7 +194,7 @@ class PromptBuilder:
             tuple(messages),
             tuple(self._parts(step, rows, turns, messages)),
             tokens,
-            self._window,
+            self.window,
             self._answer_room,
             step.first,
             tuple(self._constant_entries),
@@ -266,10 +266,10 @@ class PromptBuilder:
 
         `unfinished_tokens` is the number of tokens of the answer to be continued.
         """
-        limit = self._window - self._answer_room - self._name_tokens - unfinished_tokens
+        limit = self.window - self._answer_room - self._name_tokens - unfinished_tokens
         if self._prompt_settings.overflow is Overflow.ERROR or self._total(step) <= limit:
             return step
-        target = limit - self._window // SLACK_SHARE
+        target = limit - self.window // SLACK_SHARE
         while self._total(step) > target and step.example < len(self._example_starts) - 1:
             step = replace(step, example=step.example + 1)
         turns = self._turns[: step.length]

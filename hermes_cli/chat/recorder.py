@@ -30,7 +30,7 @@ class Recorder:
         self.store = store
         self.on_failure = on_failure
         self.persona = ""
-        self.precision = ""
+        self._precision, self._server = "", ""
         self.question = ""
         """The part of the first turn that becomes the title, or an empty string for the whole turn."""
         self.conversation: int | None = None
@@ -123,12 +123,16 @@ class Recorder:
             number = self.conversation
             self._try(lambda store: store.set_persona(number, persona, opening.before))
 
+    def set_model(self, precision: str, server: str) -> None:
+        """Set what is saved with the next answers: the precision, and the argument of -m for a server."""
+        self._precision, self._server = precision, server
+
     def change_settings(self, settings: SavedSettings) -> None:
         """Save the settings of the conversation: the user's name, seed, note and summaries."""
-        self._settings = settings
+        self._settings = settings._replace(server=self._settings.server)
         if self.conversation is not None:
             number = self.conversation
-            saved = settings.renumbered(self._rows)
+            saved = self._settings.renumbered(self._rows)
             self._try(lambda store: store.set_setting(number, saved))
 
     def save(self) -> None:
@@ -160,6 +164,9 @@ class Recorder:
 
         self._try(write)
         self._partial = None
+        if self._settings.server != self._server:
+            self._settings = self._settings._replace(server=self._server)
+            self.change_settings(self._settings)
 
     def move(self) -> None:
         """Save the position of the cursor."""
@@ -202,7 +209,7 @@ class Recorder:
         usage, timings = completion.usage, completion.timings
         return GenerationRecord(
             model,
-            self.precision,
+            self._precision,
             asdict(options),
             usage.prompt_tokens,
             usage.completion_tokens,

@@ -210,15 +210,25 @@ class Session(SessionState):
         follows_answer = bool(turns) and turns[-1].role is Role.ASSISTANT  # which is not continued
         if beginning.sent_text or beginning.reasoning is not None or follows_answer:
             turns = (*turns, beginning)
-        prompt = self._fitted(turns, speaker, cancel)
-        if prompt is None:
-            yield Chunk("", Completion(FinishReason.CANCELLED))
-            return
         stops = (*self.members[speaker].prompt_settings.stops, *self._names_of_others(speaker))
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *stops))))
-        chunks = self.engine.stream(prompt.messages, options, cancel)
+        chunks = self._within_context(turns, speaker, options, cancel)
         is_after_name = beginning.is_named and not beginning.text
         yield from without_first_spaces(chunks) if is_after_name else chunks
+
+    def _within_context(
+        self, turns: Sequence[Message], speaker: int, options: GenerationOptions, cancel: Cancel
+    ) -> Iterator[Chunk]:
+        """Yield the answer. If the engine finds that its context window is smaller, make the prompt again."""
+        while (prompt := self._fitted(turns, speaker, cancel)) is not None:
+            try:
+                yield from self.engine.stream(prompt.messages, options, cancel)
+            except ContextOverflow:
+                if self.engine.context_size >= prompt.window:
+                    raise
+            else:
+                return
+        yield Chunk("", Completion(FinishReason.CANCELLED))
 
     def _names_of_others(self, speaker: int) -> Iterator[str]:
         """Yield the stop strings that keep an answer from speaking for the other members."""

@@ -75,7 +75,7 @@ class SessionPrompt:
         key = (session.engine, *inputs)
         settings.macros.state.idle_s = idle_seconds(session.tree.path)
         found = self._builders.get(speaker)
-        if found is None or found[0] != key:
+        if found is None or found[0] != key or found[1].window != session.engine.context_size:
             found = self._builders[speaker] = key, PromptBuilder(self._counter, *inputs, deadline=deadline)
         if session.engine.estimates_tokens:
             found[1].recount()

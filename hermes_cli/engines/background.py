@@ -43,7 +43,7 @@ class BackgroundEngine:
         context_size: int,
     ) -> None:
         self.name = name
-        self.context_size = context_size
+        self._planned_context_size = context_size
         self.progress = (0, 0)
         self.notices: list[str] = []
         self.failure: Exception | None = None
@@ -88,7 +88,7 @@ class BackgroundEngine:
     def _load(self) -> None:
         try:
             self._engine = engine = self._opener(self._report, self.notices.append, self._closing)
-            self.name, self.context_size = engine.name, engine.context_size
+            self.name = engine.name
         except Exception as error:  # noqa: BLE001 - `opened` raises it
             self.failure = error
         finally:
@@ -96,6 +96,11 @@ class BackgroundEngine:
 
     def _report(self, done: int, total: int) -> None:
         self.progress = (done, total)
+
+    @property
+    def context_size(self) -> int:
+        """The context window in tokens, or the planned one if the model is not loaded."""
+        return self._engine.context_size if self._engine is not None else self._planned_context_size
 
     @property
     def max_context_size(self) -> int:

@@ -146,7 +146,10 @@ class Engine(Protocol):
 
     @property
     def context_size(self) -> int:
-        """The context window in tokens, which the prompt and the answer share."""
+        """The context window in tokens, which the prompt and the answer share.
+
+        `stream` reduces it, and raises ContextOverflow, if a server reports that it has a smaller one.
+        """
 
     @property
     def max_context_size(self) -> int:

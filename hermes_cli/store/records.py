@@ -36,7 +36,8 @@ class SavedSettings(NamedTuple):
     off. `character_at` is that of the opening. `about_user` is the user's description. `variables` are those
     of `{{setvar}}`. `persona_file` is the absolute path of the persona, if the user gave it as a file. If
     several characters answer, `character` is the name of the first, whose persona and opening are those of
-    the conversation, and `others` are the further ones.
+    the conversation, and `others` are the further ones. `server` is the argument of -m for the model that
+    gave the newest answer, if it is on a server.
     """
 
     user: str = ""
@@ -51,6 +52,7 @@ class SavedSettings(NamedTuple):
     persona_file: str = ""
     character: str = ""
     others: tuple[SavedMember, ...] = ()
+    server: str = ""
 
     def renumbered(self, ids: Mapping[int, int]) -> "SavedSettings":
         """Return the settings with new message ids. Summaries whose message is not in `ids` are left out."""

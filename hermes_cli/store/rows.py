@@ -226,6 +226,7 @@ def _settings(table: Value) -> SavedSettings:
         table.get("persona_file").text(),
         table.get("character").text(),
         tuple(map(_member, table.get("others").items())),
+        table.get("server").text(),
     )
 
 

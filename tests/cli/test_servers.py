@@ -222,6 +222,19 @@ def test_several_models_are_listed_in_a_pipe(home: Env) -> None:
         assert hermes("ask", "-m", "ollama:openhermes", "Hi", env=home).stdout == b"Hello.\n"
 
 
+def test_a_chat_goes_on_in_the_context_window_that_an_error_of_the_server_names(home: Env) -> None:
+    """The message is not lost: old turns are left out, and it is sent again."""
+    with FakeOpenAI() as fake:
+        fake.model.answers = [f"Answer {number}." for number in range(30)]
+        lines = "".join(f"Question {number}: {'why? ' * 20}\n" for number in range(30))
+        arguments = ["-m", f"{fake.url}:hermes", "--on-overflow", "drop"]
+        result = hermes("chat", *arguments, stdin=lines.encode(), env=home)
+    assert result.code == 0, result.stderr
+    assert result.stdout.decode().splitlines() == [f"Answer {number}." for number in range(30)]
+    assert "has a context window of 1,024 tokens; hermes uses it from now on" in result.stderr
+    assert "The context is full" in result.stderr
+
+
 def test_a_context_window_larger_than_the_servers_is_reported(home: Env) -> None:
     """The window of the server is used then."""
     with FakeVLLM(FakeModel(answers=["Hello."])) as fake:
@@ -305,6 +318,24 @@ def saved_texts(env: Env) -> list[str]:
     exported = hermes("sessions", "export", "1", "--format", "openai", env=env)
     messages: list[dict[str, str]] = exported.json["messages"]
     return [message["content"] for message in messages if message["role"] != "system"]
+
+
+def test_a_conversation_goes_on_at_the_server_of_its_last_answer(home: Env, tmp_path: Path) -> None:
+    """Unless -m names another model, or the server is not in the config file any more."""
+    env = {**home, "OPENHERMES_MODEL": script(tmp_path, {"text": "Scripted."}, {"text": "Scripted."})}
+    with FakeVLLM() as fake:
+        fake.model.answers = ["I am Hermes.", "Still Hermes."]
+        configure(home, f'[servers.work]\nurl = "{fake.url}"')
+        assert hermes("ask", "--log", "-m", "work", "Who are you?", env=env).stdout == b"I am Hermes.\n"
+        assert hermes("ask", "-c", "And now?", env=env).stdout == b"Still Hermes.\n"
+        plan = hermes("chat", "-c", env=env, stdin=b"/show\n")
+        assert "it gave the last answer of this conversation" in plan.stderr
+        configure(home, "")
+        gone = hermes("ask", "-c", "Hello?", env=env)
+        assert (gone.code, gone.stdout) == (0, b"Scripted.\n")
+        assert "The last answer is from work:hermes, which is not in the config file" in gone.stderr
+        configure(home, f'[servers.work]\nurl = "{fake.url}"')
+        assert hermes("ask", "-c", "Hello?", env=env).stdout == b"Scripted.\n"
 
 
 @pytest.mark.slow

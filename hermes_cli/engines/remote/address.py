@@ -56,6 +56,11 @@ class ServerAddress(NamedTuple):
     tokenizer: str = ""
 
     @property
+    def argument(self) -> str:
+        """The argument of -m that names the server, without a model."""
+        return self.base_url if "://" in self.label else self.label
+
+    @property
     def root_url(self) -> str:
         """The URL of the endpoints that are not part of OpenAI's API, such as /props."""
         return self.base_url.removesuffix(_DEFAULT_PATH)

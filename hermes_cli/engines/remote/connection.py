@@ -107,19 +107,14 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
     if not models:
         raise ServerUnavailable(
             f"{client.where} lists no models",
-            f"load one there, or name one: -m {address_text(client.address)}:MODEL",
+            f"load one there, or name one: -m {client.address.argument}:MODEL",
         )
     names = ", ".join(model.name for model in models[:SHOWN_MODELS])
     more = ", …" if len(models) > SHOWN_MODELS else ""
     raise UsageError(
         f"{client.where} has {len(models)} models: {names}{more}",
-        f"name one, for example with: -m {address_text(client.address)}:{models[0].name}",
+        f"name one, for example with: -m {client.address.argument}:{models[0].name}",
     )
-
-
-def address_text(address: ServerAddress) -> str:
-    """Return a server's address as the user types it."""
-    return address.base_url if "://" in address.label else address.label
 
 
 def _context_size(model: RemoteModel, requested: int | None) -> int:

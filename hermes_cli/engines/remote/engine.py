@@ -241,10 +241,24 @@ class RemoteEngine:
                         break
         except RequestCancelled:
             pass
+        except ContextOverflow as overflow:
+            self._shrink_context(overflow, messages)
+            raise
         if (chunk := answer.state.flush()).has_text:
             yield chunk
         completion = self._completion(answer, usage, generated, messages, is_comparable=is_comparable)
         yield Chunk("", completion)
+
+    def _shrink_context(self, overflow: ContextOverflow, messages: Sequence[Message]) -> None:
+        """Use the context window in an error of the server, if it is smaller than the known one."""
+        if not 0 < overflow.context_size < self.context_size:
+            return
+        self.context_size = self.max_context_size = overflow.context_size
+        size = f"{self.context_size:,} tokens"
+        self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
+        if self._vocabulary is None:
+            self._estimate.learn(messages, overflow.prompt_tokens)
+            self._counted.cache_clear()
 
     def _completion(
         self,

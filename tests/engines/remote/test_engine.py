@@ -184,6 +184,21 @@ def test_a_prompt_that_does_not_fit_is_refused(fake: Fake) -> None:
     assert not [request for request in fake.requests[before:] if "completion" in request.path]
 
 
+def test_the_context_window_in_an_error_replaces_the_assumed_one() -> None:
+    """With the number of tokens in it, the next estimate is larger. The user is told."""
+    notices: list[str] = []
+    with FakeOpenAI() as fake:
+        engine = opened(fake, notices, context_size=None)
+        question = (Message(Role.USER, "word " * 300),)  # 1,500 characters, each of which is a token
+        estimate = engine.count_tokens(question)
+        with pytest.raises(ContextOverflow):
+            list(engine.stream(question, GREEDY, Cancel()))
+        assert (engine.context_size, engine.max_context_size) == (1024, 1024)
+        assert estimate < 1500 < engine.count_tokens(question)
+        assert notices == ["the OpenAI API has a context window of 1,024 tokens; hermes uses it from now on"]
+        assert answer(engine)[0] == STORY[:12]
+
+
 def test_a_lone_surrogate_is_refused(fake: Fake) -> None:
     """It is half of a character, which no tokenizer can encode."""
     engine = opened(fake)
