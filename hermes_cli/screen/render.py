@@ -4,15 +4,19 @@ At a terminal, Markdown is rendered, or the text is only sanitized if the termin
 plain text is requested. In a pipe or a file, the text is written unchanged.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from hermes_cli.errors import ReaderGone
 from hermes_cli.screen.sanitize import sanitize
 from hermes_cli.screen.terminal import Terminal
 
 INTERVAL_S = 0.05
 """Minimum seconds between two repaints of a growing answer."""
+LATE_S = 0.2
+"""If no text follows for so many seconds, text that is not painted yet is painted."""
 MARKDOWN_LIMIT = 64 * 1024
 """Characters of an answer that are rendered as Markdown. The rest is plain."""
 MARKDOWN_COST_US = 700_000
@@ -64,8 +68,8 @@ class PlainRenderer:
 class MarkdownRenderer:
     """Renders Markdown, and repaints at most once every INTERVAL_S seconds of `clock`.
 
-    After MARKDOWN_LIMIT characters or an estimated cost of MARKDOWN_COST_US, the rest of the text is written
-    without rendering.
+    The last pieces before a pause of the model are painted on a thread. After MARKDOWN_LIMIT characters or an
+    estimated cost of MARKDOWN_COST_US, the rest of the text is written without rendering.
     """
 
     def __init__(
@@ -80,19 +84,34 @@ class MarkdownRenderer:
         self._painter = Painter(terminal.put, self._size, colour=terminal.colour, reflows=terminal.reflows)
         self._clock = clock
         self._next = 0.0
+        self._unpainted_at: float | None = None
+        """When text was added that is not painted yet."""
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._late_painter = threading.Thread(target=self._paint_late, name="late painter", daemon=True)
         self._allowance = Allowance(MARKDOWN_LIMIT, MARKDOWN_COST_US)
         self._plain: PlainRenderer | None = None
         self._terminal = terminal
 
     def write(self, text: str) -> None:
         """Add the piece, and repaint if the last repaint was long enough ago."""
+        with self._lock:
+            self._write(text)
+
+    def end(self) -> None:
+        """Paint the remaining text, and move the cursor below it."""
+        with self._lock:
+            self._ended.set()
+            self._end()
+
+    def _write(self, text: str) -> None:
         if self._plain is not None:
             self._plain.write(text)
             return
         markdown = self._allowance.take(text)
         self._stream.feed(sanitize(markdown))
         if len(markdown) < len(text):
-            self.end()
+            self._end()
             self._plain = PlainRenderer(self._terminal)
             self._plain.write(text[len(markdown) :])
             return
@@ -101,9 +120,24 @@ class MarkdownRenderer:
             self._paint(ended=False)
             cost = self._clock() - now
             self._next = now + max(INTERVAL_S, SHARE * cost)
+        else:
+            self._unpainted_at = now
+            if self._late_painter.ident is None:
+                self._late_painter.start()
 
-    def end(self) -> None:
-        """Paint the remaining text, and move the cursor below it."""
+    def _paint_late(self) -> None:
+        """Until the end, paint text that is LATE_S old."""
+        while not self._ended.wait(LATE_S):
+            with self._lock:
+                at = self._unpainted_at
+                if at is None or self._ended.is_set() or self._clock() - at < LATE_S:
+                    continue
+                try:
+                    self._paint(ended=False)
+                except (ReaderGone, OSError):  # the next piece raises it again
+                    return
+
+    def _end(self) -> None:
         if self._plain is not None:
             self._plain.end()
             return
@@ -111,4 +145,5 @@ class MarkdownRenderer:
         self._painter.end()
 
     def _paint(self, *, ended: bool) -> None:
+        self._unpainted_at = None
         self._painter.paint(*self._stream.rows(self._size()[0], ended=ended))

@@ -1,6 +1,7 @@
 """The choice of the renderer, its output, and how often it updates the screen."""
 
 import io
+import time
 
 import pytest
 
@@ -75,6 +76,21 @@ def test_the_screen_is_updated_at_most_once_per_interval() -> None:
     assert out.writes <= 10 / INTERVAL_S + 1
     writer.end()
     assert out.getvalue().decode().split() == ["word"] * 1000
+
+
+def test_text_before_a_pause_is_painted_although_none_follows() -> None:
+    """The second piece comes too soon after the first to be painted at once."""
+    out = Tty()
+    writer = MarkdownRenderer(terminal(out))
+    writer.write("Once ")
+    writer.write("upon")
+    end = time.monotonic() + 30
+    while b"upon" not in out.getvalue():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    writer.write(" a time")
+    writer.end()
+    assert b"a time" in out.getvalue()
 
 
 def test_slow_updates_are_made_less_often() -> None:
