@@ -10,7 +10,7 @@ from hermes_cli.engines.remote import address as addresses
 from hermes_cli.engines.remote.address import LOCAL_PORTS, OLLAMA_HOST, ServerAddress, local_servers
 from hermes_cli.engines.remote.server_state import ServerState, ask_servers
 from hermes_cli.engines.remote.servers.api import RemoteModel
-from hermes_cli.errors import ConfigError, HermesError, KeyRefused
+from hermes_cli.errors import ConfigError, HermesError, ServerUnavailable
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
@@ -30,7 +30,7 @@ def configured_states(runtime: Runtime) -> list[ServerState]:
 def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list[ServerState]:
     """Ask the configured servers, and those at the default ports of this machine, for their state.
 
-    The address in OLLAMA_HOST is asked, too. Where no model server answers, nothing is listed. Raises
+    The address in OLLAMA_HOST is asked, too. Those where no model server answers are left out. Raises
     ConfigError if the config file or OLLAMA_HOST is invalid.
     """
     found, invalid = _configured(runtime)
@@ -45,9 +45,7 @@ def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list
             known.add(_place(address))
             others.append(address)
     states = ask_servers([*found, *others], runtime.environ)
-    answered = [
-        state for state in states[len(found) :] if state.error is None or isinstance(state.error, KeyRefused)
-    ]
+    answered = [s for s in states[len(found) :] if not isinstance(s.error, ServerUnavailable)]
     return [*invalid, *states[: len(found)], *answered]
 
 

@@ -13,7 +13,7 @@ from hermes_cli.application.server_list import all_states, states_text
 from hermes_cli.screen.terminal import Terminal
 from tests.cli.test_doctor import config_file, findings
 from tests.engines.remote.clients import FAKES
-from tests.engines.remote.fakes.http_server import Fault
+from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
@@ -144,6 +144,16 @@ def test_the_ollama_of_the_environment_is_listed(home: Env) -> None:
     assert "  ollama:openhermes:latest " in text
 
 
+def test_a_broken_server_at_a_default_port_is_listed_with_its_error(home: Env) -> None:
+    """Other programs at these ports, and ports without a server, are not."""
+    broken = Fault(status=500, path="/api/tags")
+    web = Fault(reply=Reply(b"<html>", kind="text/html"))
+    with FakeOllama(fault=broken) as ollama, FakeOpenAI(fault=web) as other:
+        states = all_states(runtime(home), {"Ollama": ollama.port, "vLLM": other.port, "LM Studio": 9})
+    assert [state.name for state in states] == [f"http://127.0.0.1:{ollama.port}"]
+    assert "failed: fake error 500" in states_text(states, home)
+
+
 def test_names_of_models_cannot_control_the_terminal(home: Env, vllm: FakeVLLM) -> None:
     """Neither in the list nor in the report of doctor."""
     vllm.model.name = "a b\u202e"
@@ -267,6 +277,15 @@ def test_doctor_reports_a_problem_of_a_server_with_its_fix(
         (found,) = (one for one in findings(scripted) if one["code"].startswith("server"))
     assert (found["code"], found["is_problem"]) == (code, "nowhere" not in settings)
     assert fix in found["fix"]
+
+
+def test_doctor_reports_a_model_that_a_server_does_not_list(scripted: Env) -> None:
+    """OpenAI's API accepts names that are not in its list, but a wrong name is more likely."""
+    with FakeOpenAI() as fake:
+        configure(scripted, work=f'url = "{fake.url}"\nmodel = "hermse"')
+        assert server_findings(scripted) == [("server-model", True)]
+        configure(scripted, work=f'url = "{fake.url}"\nmodel = "hermes"')
+        assert server_findings(scripted) == []
 
 
 def test_doctor_does_not_wait_for_a_slow_server(scripted: Env) -> None:

@@ -11,6 +11,7 @@ from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.engines.remote.client import ClientSettings, ServerClient
 from hermes_cli.engines.remote.connection import connect
 from hermes_cli.engines.remote.servers.api import RemoteModel, ServerApi
+from hermes_cli.engines.remote.servers.chat_completions import pick_model
 from hermes_cli.engines.remote.timer import TimeLimits
 from hermes_cli.errors import HermesError, ServerUnavailable, as_hermes_error
 
@@ -110,11 +111,13 @@ def _detailed(listed: RemoteModel, client: ServerClient, api: ServerApi, cancel:
 def _model_error(
     address: ServerAddress, client: ServerClient, api: ServerApi, cancel: Cancel
 ) -> HermesError | None:
-    """Return the error if the server does not have the model of its settings."""
+    """Return the error if the server does not have the model of its settings, or does not list it."""
     if not address.model:
         return None
     try:
-        api.find_model(client, address.model, cancel)
+        model = api.find_model(client, address.model, cancel)
+        if not model.is_listed:
+            pick_model(api.models(client, cancel), address.model, client.where)
     except ServerUnavailable as error:
         return error
     return None

@@ -42,13 +42,15 @@ class RemoteModel(NamedTuple):
     """A model of a server. Sizes are in tokens, and None if they are unknown.
 
     `context_size` is the context window with which it is loaded, and `max_context_size` the longest that it
-    supports. `is_loaded` is None if the server does not report it.
+    supports. `is_loaded` is None if the server does not report it. `is_listed` is false if the server has a
+    list of models without this one, which may be an alias.
     """
 
     name: str
     context_size: int | None = None
     max_context_size: int | None = None
     is_loaded: bool | None = None
+    is_listed: bool = True
 
 
 class AnswerPart(NamedTuple):

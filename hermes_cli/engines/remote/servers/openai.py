@@ -65,7 +65,8 @@ class OpenAI:
         """Return a model. One that is not listed may still exist, for example as an alias."""
         listed = client.probe(f"{self._base_url}/models", cancel)
         models = self.models(client, cancel) if isinstance(listed, dict) and listed.get("data") else []
-        return next((model for model in models if model.name == name), RemoteModel(name))
+        unknown = RemoteModel(name, is_listed=not models)
+        return next((model for model in models if model.name == name), unknown)
 
     def chat_request(
         self,
