@@ -176,15 +176,29 @@ class ReplHost:
         """Raise UsageError if the current model does not support an option that is set."""
         self.choice.check_options(layered)
 
+    def options_left_to_server(self) -> list[str]:
+        """Return the options that the current model's server decides, because it does not have them."""
+        return self.choice.options_left_to_server
+
     def model_names(self) -> Mapping[str, str]:
-        """Return the precision and size of each installed model, or what is wrong with it, by name."""
+        """Return a one-line description of each model here and each server of the config file, by name.
+
+        The current model is among them, even if it is on another server.
+        """
         from hermes_cli.models import local
         from hermes_cli.models.download import size_text
 
-        return {
+        installed = {
             model.name: model.broken or f"{model.precision} {size_text(model.size)}"
             for model in local.installed(self.runtime.paths.models)
         }
+        servers = {name: f"server {one.url}" for name, one in self.runtime.settings.servers.items()}
+        current = {name: self.choice.summary} if (name := self.choice.server_argument) else {}
+        return {**installed, **servers, **current}
+
+    def current_model(self) -> str:
+        """Return the name in `model_names` of the current model."""
+        return self.choice.server_argument or (self.choice.plan.model if self.choice.plan else "")
 
     def model_line(self) -> str:
         """Return the model's name and precision, or its server, or "scripted"."""

@@ -73,6 +73,11 @@ class ModelChoice:
             reject_ban(layered.options, "the scripted engine", layered.source("ban"))
 
     @property
+    def options_left_to_server(self) -> list[str]:
+        """The options that the server decides, because it does not have them."""
+        return self.connection.options_left_to_server if self.connection is not None else []
+
+    @property
     def server_argument(self) -> str:
         """The argument of -m for a model on a server, or "" for another one."""
         return f"{self.server.argument}:{self.server.model}" if self.server is not None else ""

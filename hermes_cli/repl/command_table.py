@@ -213,7 +213,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "model",
         "[NAME]",
-        "List the installed models, or switch to another.",
+        "List the models and the servers, or switch to another.",
         settings.model,
         choices=lambda state: state.host.model_names(),
     ),

@@ -77,8 +77,14 @@ class Host(Protocol):
     def check_options(self, layered: LayeredOptions) -> None:
         """Raise UsageError if the current model does not support an option that is set."""
 
+    def options_left_to_server(self) -> list[str]:
+        """Return the options that the current model's server decides, because it does not have them."""
+
     def model_names(self) -> Mapping[str, str]:
-        """Return a one-line description of each installed model, by name."""
+        """Return a one-line description of each model here and each server of the config file, by name."""
+
+    def current_model(self) -> str:
+        """Return the name in `model_names` of the current model."""
 
     def model_line(self) -> str:
         """Return the model's name and precision, for the toolbar."""

@@ -320,6 +320,43 @@ def saved_texts(env: Env) -> list[str]:
     return [message["content"] for message in messages if message["role"] != "system"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "left"),
+    [
+        ("llama-server", set()),
+        ("vllm", set()),
+        ("ollama", set()),
+        ("lmstudio", {"min_p", "repetition_range"}),
+        ("openai", {"top_k", "min_p", "repetition_penalty", "repetition_range"}),
+    ],
+)
+def test_options_that_a_server_decides_are_shown_without_a_value(
+    home: Env, kind: str, left: set[str], fake: Fake
+) -> None:
+    """Their defaults are not sent. Setting one is refused."""
+    del kind
+    shown = hermes("chat", "-m", fake.url, env=home, stdin=b"/show\n").stderr
+    rows = [line.split() for line in shown.splitlines() if line.endswith("not sent; the server decides")]
+    assert {row[0] for row in rows} == left
+    assert {row[1] for row in rows} <= {"-"}
+    for name in left:
+        assert hermes("ask", "-m", fake.url, f"--{name.replace('_', '-')}", "1.5", "Hi", env=home).code == 2
+
+
+def test_model_lists_the_servers_and_marks_the_current_model(home: Env) -> None:
+    """A server that is only named by its URL is listed while it is used."""
+    with FakeVLLM() as fake:
+        configure(home, f'[servers.work]\nurl = "{fake.url}"')
+        for name, lines in (
+            ("work", [f"  work       server {fake.url}", "* work:hermes  hermes · vLLM at "]),
+            (fake.url, [f"  work  server {fake.url}", f"* {fake.url}:hermes"]),
+        ):
+            result = hermes("chat", "-m", name, env=home, stdin=b"/model\n")
+            shown = [" ".join(line.split()) for line in result.stderr.splitlines()]
+            for line in lines:
+                assert any(found.startswith(" ".join(line.split())) for found in shown), result.stderr
+
+
 def test_a_conversation_goes_on_at_the_server_of_its_last_answer(home: Env, tmp_path: Path) -> None:
     """Unless -m names another model, or the server is not in the config file any more."""
     env = {**home, "OPENHERMES_MODEL": script(tmp_path, {"text": "Scripted."}, {"text": "Scripted."})}

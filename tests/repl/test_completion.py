@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -21,6 +20,7 @@ from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import FIELDS, LayeredOptions
 from hermes_cli.repl import command_table
 from hermes_cli.repl.answer_printer import AnswerPrinter
@@ -42,7 +42,7 @@ def completer(env: Env, recorder: Recorder | None = None, *turns: str) -> Comple
     for turn in turns:
         session.clear()
         list(session.send(turn, Cancel()))
-    host = ReplHost(runtime, Flags(), cast("ModelChoice", None))
+    host = ReplHost(runtime, Flags(), ModelChoice(SelectedModel("scripted", "it was requested")))
     printer = AnswerPrinter(interactive=False)
     command_completer = CommandCompleter(ReplState(terminal, session, "", host, printer))
     return lambda line: list(command_completer.get_completions(Document(line), CompleteEvent()))

@@ -20,7 +20,13 @@ from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 from hermes_cli.engines.remote.protected_messages import LiteralCutter
-from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi
+from hermes_cli.engines.remote.servers.api import (
+    AnswerPart,
+    Level,
+    RemoteModel,
+    ServerApi,
+    options_left_to,
+)
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
@@ -108,6 +114,11 @@ class RemoteEngine:
     def cannot_continue(self) -> str:
         """The reason why a message of the assistant cannot be continued, or an empty string."""
         return "" if self._format is not None else self._api.cannot_continue
+
+    @property
+    def options_left_to_server(self) -> list[str]:
+        """The options with an effect that are not sent, so that the server's default applies."""
+        return options_left_to(self._api)
 
     def server_version(self) -> str:
         """Return the version that the server reports, or an empty string. Raises the errors of `connect`."""

@@ -64,11 +64,11 @@ def keep_set_by_hand(old: LayeredOptions, new: LayeredOptions) -> LayeredOptions
 
 
 def model(state: ReplState, argument: str) -> None:
-    """List the installed models, or continue the conversation with another one (`/model`)."""
+    """List the models and the servers, or continue the conversation with another one (`/model`)."""
     if not argument:
-        rows = state.host.model_names()
+        rows, current = state.host.model_names(), state.host.current_model()
         state.show_rows(
-            [(_marked(name, state.session.engine.name), text) for name, text in rows.items()],
+            [(_marked(name, current), text) for name, text in rows.items()],
             "There is no model on this machine; 'hermes models pull' downloads one.",
         )
         return
@@ -82,7 +82,7 @@ SET = "/set"
 def set_option(state: ReplState, argument: str) -> None:
     """List the options, describe one, or set one for the rest of the run (`/set`)."""
     if not argument:
-        state.show_rows(options_rows(state.session.options))
+        state.show_rows(options_rows(state))
         return
     name, _, text = argument.removeprefix("parameter ").strip().partition(" ")  # ollama's spelling
     name, text = name.replace("-", "_"), text.strip()
@@ -116,12 +116,16 @@ def _parse(name: str, text: str) -> object:
         raise UsageError(str(error), "/set lists the options") from None
 
 
-def options_rows(layered: LayeredOptions) -> list[tuple[str, ...]]:
+def options_rows(state: ReplState) -> list[tuple[str, ...]]:
     """Return every option with its value, range and source."""
-    return [
-        (name, options.value_text(getattr(layered.options, name)), known.range_text, layered.source(name))
-        for name, known in FIELDS.items()
-    ]
+    layered, left = state.session.options, state.host.options_left_to_server()
+    rows = list[tuple[str, ...]]()
+    for name, known in FIELDS.items():
+        value, source = options.value_text(getattr(layered.options, name)), layered.source(name)
+        if name in left:
+            value, source = "-", "not sent; the server decides"
+        rows.append((name, value, known.range_text, source))
+    return rows
 
 
 def show(state: ReplState, argument: str) -> None:
@@ -142,7 +146,7 @@ def show(state: ReplState, argument: str) -> None:
         "context": f"{about}{used:,} of {session.engine.context_size:,} tokens, {turns}",
     }
     state.show_rows(list(rows.items()))
-    state.show_rows(options_rows(session.options))
+    state.show_rows(options_rows(state))
 
 
 _CARRIAGE_RETURN = "\N{SYMBOL FOR CARRIAGE RETURN}"

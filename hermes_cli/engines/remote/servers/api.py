@@ -137,7 +137,7 @@ class ServerApi(Protocol):
     `kind` is one of `server_settings.KINDS`, and `name` how it is written. `tokens` is None if it has none.
     `cannot_continue` is the reason why an assistant's message cannot be continued, or "". If it
     `can_exclude_reasoning`, a model answers without reasoning if the budget for it is 0. A server that
-    `keeps_models` does not unload one after some minutes.
+    `keeps_models` does not unload one after some minutes. `options` are the generation options that it has.
     """
 
     kind: str
@@ -145,6 +145,7 @@ class ServerApi(Protocol):
     cannot_continue: str
     can_exclude_reasoning: bool
     keeps_models: bool
+    options: Collection[str]
     tokens: TokenApi | None
 
     def recognizes(self, client: ServerClient, cancel: Cancel) -> bool:
@@ -213,6 +214,13 @@ def mapped_options(
             raise UsageError(f"{server} does not support '{name}'", f"unset '{name}'")
     values = {theirs: getattr(options, ours) for ours, theirs in names.items()}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def options_left_to(api: ServerApi) -> list[str]:
+    """Return the options whose default has an effect, but is not sent, so that the server's applies."""
+    default = GenerationOptions()
+    others = [name for name in FIELDS if name not in HANDLED_HERE and name not in api.options]
+    return [name for name in others if getattr(default, name) and not _has_no_effect(name, default)]
 
 
 def _has_no_effect(name: str, options: GenerationOptions) -> bool:

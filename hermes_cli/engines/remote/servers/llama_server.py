@@ -3,7 +3,7 @@
 Source: tools/server/README.md of llama.cpp (build b7000 and later).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel, FinishReason, Progress, Usage
@@ -56,6 +56,7 @@ class LlamaServer:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = True
+    options: Collection[str] = frozenset({*OPTIONS, *REASONING, "max_tokens"})
 
     def __init__(self, base_url: str, root_url: str) -> None:
         self._base_url = base_url

@@ -4,7 +4,7 @@ Source: LM Studio's documentation of 0.4: "Chat Completions" of the OpenAI compa
 v0", and the API changelog. Usage in a stream needs 0.3.18 or later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from hermes_cli.engines.base import Cancel
@@ -41,6 +41,7 @@ class LMStudio:
     cannot_continue = "its API does not document how"
     can_exclude_reasoning = False
     keeps_models = True
+    options: Collection[str] = frozenset(OPTIONS)
     tokens: TokenApi | None = None
 
     def __init__(self, base_url: str, root_url: str) -> None:

@@ -4,7 +4,7 @@ Source: Ollama's docs/api.md and api/types.go at 0.40, and its Modelfile referen
 fields `truncate` and `shift` of a chat request exist since 0.12.6; older versions ignore them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from hermes_cli.engines.base import Cancel, FinishReason, Usage
@@ -49,6 +49,7 @@ class Ollama:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = False
+    options: Collection[str] = frozenset({*OPTIONS, *REASONING})
     tokens: TokenApi | None = None
 
     def __init__(self, root_url: str) -> None:

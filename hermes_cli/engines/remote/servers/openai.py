@@ -3,7 +3,7 @@
 Source: OpenAI's API reference, version 2.3.0 of its OpenAPI document.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,6 +33,7 @@ class OpenAI:
     cannot_continue = "it starts a new one after each message"
     can_exclude_reasoning = False
     keeps_models = True
+    options: Collection[str] = frozenset({*OPTIONS, "max_tokens"})
     tokens: TokenApi | None = None
 
     def __init__(self, base_url: str) -> None:

@@ -4,7 +4,7 @@ Source: vLLM's protocol classes and its documentation "OpenAI-Compatible Server"
 `return_token_ids` needs 0.10.2 or later; older versions ignore it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hermes_cli.engines.base import Cancel
@@ -52,6 +52,7 @@ class VLLM:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = True
+    options: Collection[str] = frozenset({*OPTIONS, *REASONING, "repetition_range"})
 
     def __init__(self, base_url: str, root_url: str) -> None:
         self._base_url = base_url
