@@ -155,13 +155,16 @@ def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
     if scheme.lower() not in ("http", "https"):
         raise error_type(f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}", EXAMPLE)
     found = _URL.fullmatch(text)
-    if found is None and re.search("[?#]", rest):
+    has_model = found is not None and bool(found["port"] or found["path"])  # otherwise, a port must follow :
+    if not has_model and re.search("[?#]", rest):
         raise error_type("the URL of a server has no ? and no #", EXAMPLE)
-    port = int(found["port"]) if found and found["port"] else None
-    if found is None or (port is not None and not 0 < port <= _MAX_PORT):
+    if found is None:
         raise error_type("the URL of a server is not valid", EXAMPLE)
-    if found["model"] and not found["port"] and found["path"] is None:
-        raise error_type(f"{found['model'][:20]!r} is not a port number", EXAMPLE)
+    port_text = (found["port"] if has_model else found["model"]) or ""
+    port = int(found["port"]) if found["port"] else None
+    if port_text and (port is None or not 0 < port <= _MAX_PORT):
+        shown = port_text.partition("/")[0][:20]
+        raise error_type(f"{shown!r} is not a port number from 1 to {_MAX_PORT}", EXAMPLE)
     host = found["host"].lower()
     if host.startswith("["):
         host = f"[{_ipv6(host[1:-1], error_type)}]"
