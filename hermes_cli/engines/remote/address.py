@@ -30,6 +30,11 @@ _URL: Final = re.compile(
     r"(?::(?P<model>.*))?",
     re.DOTALL | re.IGNORECASE,
 )
+_INCOMPLETE: Final = re.compile(
+    r"(?P<scheme>https?:/{0,2})?(?P<rest>(?:\[[^\]/]*\]|[^\[:/]+)(?P<port>:[0-9]+)?(?:[:/].*)?)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A URL without its scheme, or with a part of it."""
 _OLLAMA_PORTS: Final = {"": 11434, "http": 80, "https": 443}
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound
 """Addresses at which a server listens, with those at which this machine reaches it."""
@@ -130,7 +135,7 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
     """Return the address of a server in the config. Raises ConfigError if its URL is invalid."""
     url = _parse_url(settings.url, ConfigError)
     if url.model:
-        raise ConfigError(f"the url of [servers.{name}] contains a model", "put it into model = …")
+        raise ConfigError("the URL contains a model", f"put it into model = … of [servers.{name}]")
     return ServerAddress(
         url.base_url,
         name,
@@ -144,6 +149,19 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
     )
 
 
+def similar_url(text: str) -> str:
+    """Return the URL that an incomplete one such as `localhost:8080` or `http:/box` means, or "" if none."""
+    found = _INCOMPLETE.fullmatch(text)
+    if found is None or not (found["scheme"] or found["port"]):
+        return ""
+    scheme = (found["scheme"] or "http").rstrip(":/")
+    try:
+        address = _parse_url(f"{scheme}://{found['rest']}", UsageError)
+    except UsageError:
+        return ""
+    return f"{address.base_url}:{address.model}" if address.model else address.base_url
+
+
 def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
     if len(text) > MAX_URL:
         raise error_type(f"the URL is {len(text):,} characters long", EXAMPLE)
@@ -153,7 +171,11 @@ def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
         hint = "put the key into an environment variable, and name it in key_env of a [servers.NAME] table"
         raise error_type("the URL contains a user name or a password", hint)
     if scheme.lower() not in ("http", "https"):
-        raise error_type(f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}", EXAMPLE)
+        url = "" if "://" in text else similar_url(text)
+        meant = f"; did you mean {url}?" if url else ""
+        raise error_type(
+            f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}{meant}", EXAMPLE
+        )
     found = _URL.fullmatch(text)
     has_model = found is not None and bool(found["port"] or found["path"])  # otherwise, a port must follow :
     if not has_model and re.search("[?#]", rest):

@@ -9,6 +9,7 @@ from hermes_cli.engines.remote.address import (
     is_loopback,
     is_private,
     parse,
+    similar_url,
 )
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.errors import ConfigError, UsageError
@@ -86,6 +87,24 @@ def test_an_invalid_url_is_an_error_that_does_not_repeat_a_password(text: str, m
     assert "secret" not in caught.value.message + caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("localhost:8080", "http://localhost:8080/v1"),
+        ("127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("[::1]:8080", "http://[::1]:8080/v1"),
+        ("gpu-box:8000/v1:owner/model", "http://gpu-box:8000/v1:owner/model"),
+        ("http:/x", "http://x/v1"),
+        ("https:x:443", "https://x:443/v1"),
+        *((text, "") for text in ("localhost", "ollama:7b", "owner/name:8000", "./x:80", "x:99999", "::")),
+        ("me:1@host:80", ""),
+    ],
+)
+def test_an_incomplete_url_resembles_a_complete_one(text: str, url: str) -> None:
+    """It has the port, or a part of the scheme."""
+    assert similar_url(text) == url
+
+
 def test_a_configured_server_has_its_settings() -> None:
     """Its name can be that of a known server."""
     assert parse("Work", {"work": WORK}, {}) == ServerAddress(
@@ -148,6 +167,8 @@ def test_the_url_of_a_configured_server_is_checked() -> None:
         parse("x", {"x": ServerSettings("gopher://x")}, {})
     with pytest.raises(ConfigError, match="contains a model"):
         parse("x", {"x": ServerSettings("http://x/v1:m")}, {})
+    with pytest.raises(ConfigError, match=r"; did you mean http://localhost:8000/v1\?$"):
+        parse("x", {"x": ServerSettings("localhost:8000/v1")}, {})
 
 
 def test_the_root_url_is_that_of_the_endpoints_outside_of_openais_api() -> None:
