@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import find_server, with_model
+from hermes_cli.application.servers import find_server, suggested_server, with_model
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import UsageError
 from hermes_cli.models.plan.request import PlanRequest
@@ -29,7 +29,8 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
         return server_choice(runtime, address, request)
     from hermes_cli.application import local_choice
 
-    return local_choice.choose(runtime, name, request)
+    with suggested_server(runtime, name):
+        return local_choice.choose(runtime, name, request)
 
 
 def server_choice(runtime: Runtime, address: ServerAddress, request: PlanRequest) -> ModelChoice:

@@ -166,6 +166,36 @@ def test_a_missing_model_has_the_exit_code_69(home: Env, fake: Fake, kind: str) 
     assert fake.model.name in result.stderr or kind == "openai"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("localhost:8080", "did you mean http://localhost:8080/v1?"),
+        ("gpu-box:8000/v1:hermes", "did you mean http://gpu-box:8000/v1:hermes?"),
+        ("http:/x", "did you mean http://x/v1?"),
+        ("vllm", "vLLM is named by its URL; at its default port: -m http://localhost:8000/v1"),
+        (
+            "llama-server:m",
+            "llama-server is named by its URL; at its default port: -m http://localhost:8080/v1",
+        ),
+        ("lm-studio", "there is no model 'lm-studio'; did you mean 'lmstudio'?"),
+        ("olama:openhermes", "there is no model 'olama:openhermes'; did you mean 'ollama'?"),
+        ("mybox", "there is no model 'mybox'; did you mean 'my-box'?"),
+        ("openhermes2", "there is no model 'openhermes2'; did you mean 'openhermes-2'?"),
+        ("nothing", "a server's URL, lmstudio, ollama, or the name of a server in the config file"),
+    ],
+)
+def test_a_name_that_resembles_a_servers_is_reported_with_it(home: Env, name: str, expected: str) -> None:
+    """Each command that takes a server has the same hint, also for the model in the config file."""
+    configure(home, '[servers.my-box]\nurl = "http://gpu-box:8000/v1"\n')
+    for command in (["ask", "-m", name, "Hi"], ["tokens", "-m", name, "Hi"], ["models", "plan", name]):
+        result = hermes(*command, env=home)
+        assert (result.code, result.stdout) == (69, b"")
+        assert expected in result.stderr
+    configure(home, f'model = "{name}"\n[servers.my-box]\nurl = "http://gpu-box:8000/v1"\n')
+    assert expected in (stderr := hermes("ask", "Hi", env=home).stderr)
+    assert "the model is set in the config file; " in stderr
+
+
 @pytest.mark.parametrize("key", ["", "wrong-key"])
 def test_a_refused_key_has_the_exit_code_77(home: Env, fake: Fake, key: str) -> None:
     """So has a key that is missing; neither is shown."""
