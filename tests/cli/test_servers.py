@@ -217,6 +217,19 @@ def test_a_busy_server_has_the_exit_code_75(home: Env, fake: Fake) -> None:
     assert "is busy" in result.stderr
 
 
+def test_a_server_that_is_killed_during_the_answer_has_the_exit_code_1(home: Env, fake: Fake) -> None:
+    """The text so far is printed. Only --debug shows the words of the HTTP library."""
+    fake.fault = Fault(cut_after=12)
+    for flags in ([], ["--debug"]):
+        result = hermes(*flags, "ask", "-m", f"{fake.url}:{fake.model.name}", "Tell me a story.", env=home)
+        assert (result.code, result.stdout[:4]) == (1, b"Once")
+        broken = (
+            f"hermes: the connection to the server {fake.url.removesuffix('/v1')} broke off during the answer"
+        )
+        assert f"{broken}\n        try again, or see the server's log\n" in result.stderr
+        assert ("incomplete chunked read" in result.stderr) == bool(flags)
+
+
 def test_an_option_that_the_server_lacks_is_refused(home: Env, fake: Fake, kind: str) -> None:
     """It is not dropped, and no answer is requested."""
     option = ["--ban", "x"] if kind == "llama-server" else ["--dry-multiplier", "1"]

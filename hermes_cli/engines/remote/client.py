@@ -281,6 +281,9 @@ class ServerClient:
         except Exception as error:
             if not isinstance(error, _http_errors()):
                 raise
+            if during_answer and _is_broken_off(error):
+                message = f"the connection to {self.where} broke off during the answer"
+                raise ServerError(message, "try again, or see the server's log") from error
             reason = one_line(str(error)) or type(error).__name__
             if during_answer:
                 message = f"the answer of {self.where} cannot be read: {reason}"
@@ -305,6 +308,14 @@ def _is_connection_failure(error: Exception) -> bool:
     import httpcore2
 
     return isinstance(error, httpcore2.NetworkError | httpcore2.RemoteProtocolError | httpcore2.ProxyError)
+
+
+def _is_broken_off(error: Exception) -> bool:
+    """Return whether a connection ended in the middle of a response."""
+    import httpcore2
+
+    is_closed = isinstance(error, httpcore2.RemoteProtocolError) and "closed connection" in str(error)
+    return is_closed or isinstance(error, httpcore2.NetworkError)
 
 
 class _RetryLaterError(Exception):
