@@ -35,11 +35,12 @@ Check = Callable[[str], None]
 
 
 class Backend(httpcore2.NetworkBackend):
-    """Connects to servers within the time of one request."""
+    """Connects to servers, or to their proxy, within the time of one request."""
 
-    def __init__(self, timer: RequestTimer, check: Check) -> None:
+    def __init__(self, timer: RequestTimer, check: Check, proxy: Proxy | None = None) -> None:
         self._timer = timer
         self._check = check
+        self._proxy = proxy
 
     def connect_tcp(
         self,
@@ -57,6 +58,10 @@ class Backend(httpcore2.NetworkBackend):
         self._timer.connecting()
         reason = "it has no address"
         addresses = _resolve(host, port, self._timer)
+        if addresses is None and self._proxy is not None:
+            raise ServerUnavailable(f"{self._proxy} has an unknown host", self._proxy.hint)
+        if addresses is None:
+            raise ServerUnavailable(f"the host {host} is unknown", "check the address")
         for number, (family, address) in enumerate(addresses):
             self._check(address[0])
             # An address that does not answer, as IPv6 in some networks, leaves time for the others.
@@ -78,8 +83,11 @@ class Backend(httpcore2.NetworkBackend):
 Address = tuple[Any, ...]
 
 
-def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.AddressFamily, Address]]:
-    """Return the addresses of a host. A thread asks the name server, because that cannot be cancelled."""
+def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.AddressFamily, Address]] | None:
+    """Return the addresses of a host, or None if it is unknown.
+
+    A thread asks the name server, because that cannot be cancelled.
+    """
     with suppress(ValueError):
         ip = ipaddress.ip_address(host)
         if isinstance(ip, ipaddress.IPv4Address):
@@ -101,7 +109,7 @@ def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.Add
         except queue.Empty:
             continue
     if isinstance(answer, Exception):
-        raise ServerUnavailable(f"the host {host} is unknown", "check the address")
+        return None
     return [(family, address) for family, _type, _protocol, _name, address in answer]
 
 
@@ -214,7 +222,7 @@ class Transport(httpx2.BaseTransport):
         self, timer: RequestTimer, check: Check, ssl_context: ssl.SSLContext | None, proxy: Proxy | None
     ) -> None:
         context = ssl_context or _unused_context()
-        backend = Backend(timer, check)
+        backend = Backend(timer, check, proxy)
         if proxy is None:
             self._pool = httpcore2.ConnectionPool(ssl_context=context, network_backend=backend)
             return

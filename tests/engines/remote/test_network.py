@@ -11,9 +11,10 @@ import pytest
 from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.key import Key
-from hermes_cli.errors import ServerUnavailable
+from hermes_cli.errors import ServerBusy, ServerUnavailable
 from tests.engines.remote.clients import CERTIFICATE, FAST, IMPATIENT, address_of, cancelled_after
 from tests.engines.remote.fakes.echo import Echo
+from tests.engines.remote.fakes.http_server import Fault, Reply
 
 SECRET = "sk-0123456789"  # noqa: S105 - made up
 
@@ -52,6 +53,34 @@ def test_another_server_is_asked_through_the_proxy() -> None:
         client.get("http://llm.example.org/v1/models", Cancel())
     assert proxy.paths() == ["http://llm.example.org/v1/models"]
     assert proxy.requests[0].headers["proxy-authorization"] == "Basic bWU6cGFzcyB3b3Jk"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "http://me:secret@127.0.0.1:9",
+            "through the proxy 127.0.0.1:9 of HTTP_PROXY failed: 127.0.0.1 port 9: connection refused",
+        ),
+        ("garbage.invalid", "the proxy garbage.invalid:80 of HTTP_PROXY has an unknown host"),
+    ],
+)
+def test_a_proxy_that_cannot_be_reached_is_named_with_its_variable(value: str, message: str) -> None:
+    """Its password is not shown. The hint names both ways out."""
+    url = "http://llm.example.org/v1"
+    with pytest.raises(ServerUnavailable) as caught:
+        ServerClient(address_of(url), None, {"HTTP_PROXY": value}, FAST).get(url, Cancel())
+    assert caught.value.message.endswith(message)
+    assert "secret" not in caught.value.message
+    assert caught.value.hint == "check HTTP_PROXY, or list the host of the server in NO_PROXY"
+
+
+def test_an_error_of_a_proxy_names_it() -> None:
+    """It cannot be told from an error of the server."""
+    with Echo(fault=Fault(reply=Reply("Service Unavailable", 503))) as proxy:
+        url, environ = "http://llm.example.org/v1", {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
+        with pytest.raises(ServerBusy, match=r"through the proxy 127\.0\.0\.1:\d+ of http_proxy is busy"):
+            ServerClient(address_of(url), None, environ, FAST).get(url, Cancel())
 
 
 def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
