@@ -29,6 +29,13 @@ from hermes_cli.errors import ConfigError, ServerUnavailable
 
 T = TypeVar("T")
 _CONNECTING: Final = {0, errno.EINPROGRESS}
+_PLAIN_ANSWERS: Final = {
+    "WRONG_VERSION_NUMBER",
+    "PACKET_LENGTH_TOO_LONG",
+    "HTTP_REQUEST",
+    "RECORD_LAYER_FAILURE",
+}
+"""OpenSSL's reasons for an answer that is not encrypted, which differ between its versions."""
 
 Check = Callable[[str], None]
 """Called with the IP address before a connection is made; it raises an error to refuse the address."""
@@ -192,10 +199,7 @@ class Stream(httpcore2.NetworkStream):
             stream._retry(encrypted.do_handshake, httpcore2.ConnectError)
         except httpcore2.ConnectError as error:
             stream.close()
-            raise ServerUnavailable(
-                f"the encrypted connection to {server_hostname} failed: {error}",
-                "check that the URL begins with https:// only if the server does, and its certificate",
-            ) from None
+            raise _handshake_error(f"{server_hostname}", error.__context__ or error) from None
         except BaseException:
             stream.close()
             raise
@@ -207,6 +211,25 @@ class Stream(httpcore2.NetworkStream):
         if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket):
             return self._socket
         return self._socket if info == "socket" else None
+
+
+def _handshake_error(host: str, error: BaseException) -> ServerUnavailable:
+    """Return the error for a connection to a host that cannot be encrypted."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ServerUnavailable(
+            f"the certificate of {host} is not valid: {error.verify_message}",
+            "SSL_CERT_FILE names a file with the certificates to trust, such as that of your own authority",
+        )
+    reason = getattr(error, "reason", "") or ""
+    if reason in _PLAIN_ANSWERS:
+        return ServerUnavailable(
+            f"the server at {host} does not speak HTTPS on this port", "try http:// instead of https://"
+        )
+    shown = reason.lower().replace("_", " ") or getattr(error, "strerror", "") or str(error)
+    return ServerUnavailable(
+        f"the encrypted connection to {host} failed: {shown}",
+        "check that the URL begins with https:// only if the server does, and its certificate",
+    )
 
 
 @cache

@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -90,10 +91,11 @@ def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
         trusting = ssl.create_default_context(cafile=CERTIFICATE)
         client = ServerClient(address_of(url), Key(SECRET), {}, FAST, trusting)
         assert client.get(url, Cancel()) == {"path": "/v1"}
-        with pytest.raises(ServerUnavailable, match="self-signed certificate") as caught:
+        message = "the certificate of localhost is not valid: self-signed certificate"
+        with pytest.raises(ServerUnavailable, match=message) as caught:
             ServerClient(address_of(url), Key(SECRET), {}, FAST).get(url, Cancel())
         assert len(fake.requests) == 1
-    assert caught.value.exit_code == 69
+    assert (caught.value.exit_code, "SSL_CERT_FILE" in caught.value.hint) == (69, True)
 
 
 TRUSTED = """
@@ -119,8 +121,29 @@ def test_an_encrypted_connection_to_a_plain_server_is_one_error() -> None:
     """Such as https:// in the URL of a server on this machine."""
     with Echo() as fake:
         url = f"https://127.0.0.1:{fake.port}/v1"
-        with pytest.raises(ServerUnavailable, match=r"the encrypted connection to 127\.0\.0\.1 failed"):
+        with pytest.raises(ServerUnavailable) as caught:
             ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+    assert caught.value.message == "the server at 127.0.0.1 does not speak HTTPS on this port"
+    assert caught.value.hint == "try http:// instead of https://"
+
+
+def test_an_encrypted_connection_that_is_closed_is_one_error() -> None:
+    """The message has no name of a file of OpenSSL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close() -> None:
+            connection, _ = server.accept()
+            connection.close()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
+        with pytest.raises(
+            ServerUnavailable, match=r"the encrypted connection to 127\.0\.0\.1 failed"
+        ) as caught:
+            ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+        thread.join()
+    assert "_ssl" not in caught.value.message
 
 
 def test_a_cancel_ends_an_unfinished_handshake() -> None:
