@@ -13,7 +13,7 @@ from hermes_cli.chat.session_prompt import SessionPrompt
 from hermes_cli.chat.session_state import SessionState
 from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
-from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, UnsupportedOption
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
@@ -216,9 +216,12 @@ class Session(SessionState):
             return
         stops = (*self.members[speaker].prompt_settings.stops, *self._names_of_others(speaker))
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *stops))))
-        chunks = self.engine.stream(prompt.messages, options, cancel)
-        is_after_name = beginning.is_named and not beginning.text
-        yield from without_first_spaces(chunks) if is_after_name else chunks
+        try:
+            chunks = self.engine.stream(prompt.messages, options, cancel)
+            is_after_name = beginning.is_named and not beginning.text
+            yield from without_first_spaces(chunks) if is_after_name else chunks
+        except UnsupportedOption as error:
+            raise error.from_source(self.options.source(error.option)) from None
 
     def _names_of_others(self, speaker: int) -> Iterator[str]:
         """Yield the stop strings that keep an answer from speaking for the other members."""

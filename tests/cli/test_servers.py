@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.remote.clients import FAKES
+from hermes_cli.engines.remote.servers.detection import apis
+from tests.engines.remote.clients import FAKES, address_of
 from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.model import FakeModel
@@ -235,10 +236,25 @@ def test_an_option_that_the_server_lacks_is_refused(home: Env, fake: Fake, kind:
     option = ["--ban", "x"] if kind == "llama-server" else ["--dry-multiplier", "1"]
     result = hermes("ask", "-m", fake.url, *option, "Hi", env=home)
     assert result.code == 2
-    assert "does not support" in result.stderr
+    name = apis(address_of(fake.url))[kind].name
+    assert f"{name} does not support {option[0]}\n" in result.stderr
+    assert f"omit {option[0]}, or use a model on this machine" in result.stderr
     assert not [
         request for request in fake.requests if "completion" in request.path or "chat" in request.path
     ]
+
+
+def test_the_source_of_an_option_that_the_server_lacks_is_named(home: Env) -> None:
+    """So is the command that removes it."""
+    with FakeOpenAI() as fake:
+        configure(home, "[options]\ntop_k = 5\n")
+        in_file = hermes("ask", "-m", fake.url, "Hi", env=home)
+        in_variable = hermes("ask", "-m", fake.url, "Hi", env={**home, "OPENHERMES_TOP_K": "7"})
+    assert (in_file.code, in_variable.code) == (2, 2)
+    assert "the OpenAI API does not support 'top_k' (config file)" in in_file.stderr
+    assert "remove it with 'hermes config unset top_k', or use a model" in in_file.stderr
+    assert "the OpenAI API does not support 'top_k' (environment)" in in_variable.stderr
+    assert "unset OPENHERMES_TOP_K, or use a model" in in_variable.stderr
 
 
 @pytest.mark.parametrize("flag", ["--device=cpu", "--gpu-layers=3", "--kv=q8_0", "--precision=4bit"])
