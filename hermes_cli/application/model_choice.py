@@ -46,7 +46,7 @@ class ModelChoice:
         parts = [self.server.model, self.server.label]
         if self.connection is not None:
             engine = self.connection
-            parts = [engine.name, f"{engine.server_name} at {self.server.label}", engine.level_text]
+            parts = [engine.name, f"{engine.server_name} at {self.server.base_url}", engine.level_text]
             parts.append(f"context {engine.context_size}")
         return " · ".join(parts)
 

@@ -43,7 +43,7 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
         yield open_engine(runtime, script)
         return
     if (address := find_server(runtime, name, insecure=request.insecure)) is not None:
-        yield open_engine(runtime, server_choice(runtime, address, request))
+        yield open_engine(runtime, server_choice(runtime, name, address, request))
         return
     if reference := name or runtime.settings.model:
         with suggested_server(runtime, name):

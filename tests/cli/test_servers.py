@@ -101,6 +101,17 @@ def test_the_commands_of_a_chat_work(home: Env, fake: Fake, kind: str) -> None:
     assert "Second" in sent(fake)
 
 
+def test_the_model_in_use_is_shown_with_the_url_of_its_server(home: Env) -> None:
+    """Also if the server has a name in the config file, and with the setting that names it."""
+    with FakeLMStudio() as fake:
+        configure(home, f'model = "work"\n[servers.work]\nurl = "{fake.url}"\nmodel = "{fake.model.name}"')
+        named = hermes("chat", "-m", "work", env=home, stdin=b"Hi\n/show\n").stderr
+        configured = hermes("chat", env=home, stdin=b"Hi\n/show\n").stderr
+    assert f"{fake.model.name} · LM Studio at {fake.url} · " in named
+    assert "(it is on the server you named)" in " ".join(named.split())
+    assert "(it is on the server of the setting 'model' (config file))" in " ".join(configured.split())
+
+
 def test_a_conversation_is_resumed_on_other_servers_and_engines(
     home: Env, fake: Fake, tmp_path: Path
 ) -> None:
