@@ -166,6 +166,17 @@ def test_an_answer_without_text_is_reported(home: Env, tmp_path: Path, flag: str
     assert (report.json["text"], report.stderr) == ("", "")
 
 
+def test_an_answer_that_a_regex_script_removes_is_reported(home: Env, tmp_path: Path) -> None:
+    """The model has returned a text."""
+    persona = tmp_path / "ada.toml"
+    persona.write_text(
+        'name = "Ada"\nsystem = "x"\n[[regex]]\nname = "Hide"\nfind = "/Hi/"\ntargets = ["answer"]\n'
+    )
+    result = hermes("ask", "-m", script(tmp_path, {"text": "Hi"}), "-p", str(persona), "x", env=home)
+    assert (result.code, result.stdout) == (0, b"\n")
+    assert result.stderr == "the answer is empty after the regex scripts\n"
+
+
 def test_an_answer_of_only_reasoning_is_reported(home: Env) -> None:
     """The notice does not say that the model returned nothing."""
     with FakeOpenAI(FakeModel(answers=[""], reasoning="Hm.")) as fake:
