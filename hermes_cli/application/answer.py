@@ -54,7 +54,8 @@ def print_answer(
     pieces = _pieces(session, text, prompt.names, prefill, reasoning, streamed=is_streamed)
     pieces = _rewritten(pieces, rewrite) if rewrite else pieces
     shown = renderer(runtime.terminal, speech=persona.is_roleplay)
-    _print(runtime, flags, session, pieces, shown=shown, output=output)
+    if_empty = "the answer is empty after the regex scripts" if rewrite else ""
+    _print(runtime, flags, session, pieces, shown=shown, output=output, if_empty=if_empty)
 
 
 def print_completion(runtime: Runtime, flags: Flags, prompt: PromptText, output: OutputFormat) -> None:
@@ -93,15 +94,22 @@ def _print(
     *,
     shown: Renderer,
     output: OutputFormat,
+    if_empty: str = "",
 ) -> None:
-    """Print the answer in the format `output`, text with `shown`, and then the remarks about it."""
+    """Print the answer in the format `output`, text with `shown`, and then the remarks about it.
+
+    `if_empty` is the notice for an answer without text, by default that the model returned none.
+    """
     terminal = runtime.terminal
     if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
-        _print_text(shown, pieces, at_once=output is OutputFormat.COMPLETE)
+        has_text = _print_text(shown, pieces, at_once=output is OutputFormat.COMPLETE)
         if session.cut_short:
             terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
+        elif not has_text:
+            only = "the model only reasoned" if session.reasoning else "the model returned no text"
+            terminal.notice(if_empty or only)
     for remark in (*session.remarks, *session.prompt_settings.scripts.new_problems()):
         terminal.notice(remark)
     for warning in session.warnings:
@@ -129,8 +137,11 @@ def _rewritten(pieces: Iterator[str], rewrite: Rewrite) -> Iterator[str]:
             yield rewrite("".join(received))
 
 
-def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> None:
-    """Print the answer and a newline. If generation fails or is interrupted, print the text so far."""
+def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> bool:
+    """Print the answer and a newline, and return whether the answer has text.
+
+    If generation fails or is interrupted, print the text so far.
+    """
     received: list[str] = []
     try:
         for piece in pieces:
@@ -142,6 +153,7 @@ def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> No
             if at_once:
                 output.write("".join(received))
             output.end()
+    return any(piece.strip() for piece in received)
 
 
 def _print_json(terminal: Terminal, session: Session, pieces: Iterator[str], *, as_lines: bool) -> None:

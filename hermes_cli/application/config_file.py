@@ -20,6 +20,7 @@ from hermes_cli.application.flags import Flags
 from hermes_cli.application.runtime import Runtime
 from hermes_cli.chat.input_text import check_text
 from hermes_cli.config import ENV_PREFIX, PLAIN_SETTINGS, WRITABLE_HINT, Settings
+from hermes_cli.engines.remote import address as addresses
 from hermes_cli.errors import ConfigError, UsageError
 from hermes_cli.options import FIELDS, OptionError, suggestion
 from hermes_cli.private_files import make_private, write_private
@@ -257,9 +258,15 @@ def _items(words: Sequence[str]) -> Sequence[str]:
 def _problem(text: str, where: str) -> str:
     """Return the problem with the text of a config file, or an empty string."""
     try:
-        Flags().plan_request(config.parse(text, where))
+        settings = config.parse(text, where)
+        Flags().plan_request(settings)
     except ConfigError as error:
         return error.message
+    for name, server in settings.servers.items():
+        try:
+            addresses.from_settings(name, server)
+        except ConfigError as error:
+            return f"{where}: [servers.{name}] {error.message}"
     return ""
 
 

@@ -35,7 +35,8 @@ class Flags:
     """The shared flags of one command, as given on the command line."""
 
     model: str | None = _flag(
-        "Use this model: a short name, a file, a folder, owner/name on the hub, or a server's URL.",
+        "Use this model: a short name, a file, a folder, owner/name on the hub, a server's URL, lmstudio, "
+        "ollama, or a server in the config file.",
         "-m",
         "--model",
         metavar="MODEL",

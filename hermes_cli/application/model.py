@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import find_server, with_model
+from hermes_cli.application.servers import find_server, suggested_server, with_model
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import UsageError
 from hermes_cli.models.plan.request import PlanRequest
@@ -26,14 +26,20 @@ def choose_model(runtime: Runtime, name: str | None, request: PlanRequest) -> Mo
     if script := scripted(runtime, name):
         return script
     if (address := find_server(runtime, name, insecure=request.insecure)) is not None:
-        return server_choice(runtime, address, request)
+        return server_choice(runtime, name, address, request)
     from hermes_cli.application import local_choice
 
-    return local_choice.choose(runtime, name, request)
+    with suggested_server(runtime, name):
+        return local_choice.choose(runtime, name, request)
 
 
-def server_choice(runtime: Runtime, address: ServerAddress, request: PlanRequest) -> ModelChoice:
-    """Return a model on a server. Raises the errors of `with_model`, and of `find_tokenizer`."""
+def server_choice(
+    runtime: Runtime, name: str | None, address: ServerAddress, request: PlanRequest
+) -> ModelChoice:
+    """Return a model on the server at an address, which a name or else the setting `model` means.
+
+    Raises the errors of `with_model`, and of `find_tokenizer`.
+    """
     if request.chat_template == RAW:
         raise UsageError("--raw needs a model on this machine", "name one with -m, or omit --raw")
     if address.tokenizer:
@@ -41,7 +47,8 @@ def server_choice(runtime: Runtime, address: ServerAddress, request: PlanRequest
 
         find_tokenizer(runtime, address)
     address = with_model(runtime, address)
-    selected = SelectedModel(address.model, "a server was requested")
+    named = "you named" if name else f"of the setting 'model' ({runtime.settings.source('model')})"
+    selected = SelectedModel(address.model, f"it is on the server {named}")
     return ModelChoice(selected, server=address, context_size=request.context_size)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hermes_cli.engines.base import UnsupportedOption
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import LayeredOptions
@@ -45,7 +46,7 @@ class ModelChoice:
         parts = [self.server.model, self.server.label]
         if self.connection is not None:
             engine = self.connection
-            parts = [engine.name, f"{engine.server_name} at {self.server.label}", engine.level_text]
+            parts = [engine.name, f"{engine.server_name} at {self.server.base_url}", engine.level_text]
             parts.append(f"context {engine.context_size}")
         return " · ".join(parts)
 
@@ -65,12 +66,15 @@ class ModelChoice:
 
     def check_options(self, layered: LayeredOptions) -> None:
         """Raise UsageError if the engine that runs the model does not support an option that is set."""
-        if self.connection is not None:
-            self.connection.check_options(layered.options)
-        elif self.script is not None:
-            from hermes_cli.engines.stream_filters import reject_ban
+        try:
+            if self.connection is not None:
+                self.connection.check_options(layered.options)
+            elif self.script is not None:
+                from hermes_cli.engines.stream_filters import reject_ban
 
-            reject_ban(layered.options, "the scripted engine", layered.source("ban"))
+                reject_ban(layered.options, "the scripted engine")
+        except UnsupportedOption as error:
+            raise error.from_source(layered.source(error.option)) from None
 
     @property
     def options_left_to_server(self) -> list[str]:

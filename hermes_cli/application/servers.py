@@ -1,6 +1,6 @@
 """Opens models on servers: finds the server that a name means, lets the user choose a model, and connects."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.remote import address as addresses
 from hermes_cli.engines.remote.address import ServerAddress
 from hermes_cli.errors import HermesError, ModelUnavailable, UsageError
+from hermes_cli.options import suggestion
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
@@ -38,6 +39,33 @@ def find_server(runtime: Runtime, name: str | None, *, insecure: bool = False) -
         source = f"the model is set in the {runtime.settings.source('model')}"
         raise type(error)(error.message, "; ".join(filter(None, (source, error.hint)))) from None
     return found._replace(is_insecure=True) if found is not None and insecure else found
+
+
+@contextmanager
+def suggested_server(runtime: Runtime, name: str | None) -> Iterator[None]:
+    """If the block raises UnknownModel for a name, or else for the setting `model`, suggest a server."""
+    from hermes_cli.models.reference import SPELLINGS, UnknownModel
+
+    try:
+        yield
+    except UnknownModel as error:
+        text = name or runtime.settings.model or ""
+        message, hint = _unknown(text, runtime.settings.servers)
+        raise UnknownModel(message, error.hint.replace(SPELLINGS, hint or SPELLINGS)) from None
+
+
+def _unknown(text: str, servers: Iterable[str]) -> tuple[str, str]:
+    """Return the message about an argument that names no model, and the hint about a server, or ""."""
+    from hermes_cli.models.catalogue import CATALOGUE
+
+    message = f"there is no model '{text}'"
+    if url := addresses.similar_url(text):
+        return message, f"did you mean {url}?"
+    name = text.partition(":")[0].lower()
+    for kind, port in addresses.LOCAL_PORTS.items():
+        if name.replace("_", "-") == kind.lower():
+            return message, f"{kind} is named by its URL; at its default port: -m http://localhost:{port}/v1"
+    return message + suggestion(name, [*CATALOGUE, *addresses.LOCAL_SERVERS, *servers]), ""
 
 
 def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:

@@ -9,7 +9,7 @@ from hermes_cli.application.local_choice import select_model
 from hermes_cli.application.local_engine import engine_log
 from hermes_cli.application.model import scripted, server_choice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import find_server
+from hermes_cli.application.servers import find_server, suggested_server
 from hermes_cli.engines.base import PromptToken
 from hermes_cli.engines.tokenizer_json import read_vocabulary
 from hermes_cli.errors import ModelUnavailable
@@ -43,10 +43,12 @@ def open_tokenizer(runtime: Runtime, name: str | None, request: PlanRequest) -> 
         yield open_engine(runtime, script)
         return
     if (address := find_server(runtime, name, insecure=request.insecure)) is not None:
-        yield open_engine(runtime, server_choice(runtime, address, request))
+        yield open_engine(runtime, server_choice(runtime, name, address, request))
         return
     if reference := name or runtime.settings.model:
-        installed = selection.find(parse(reference, models_dir=runtime.paths.models), runtime.paths.models)
+        with suggested_server(runtime, name):
+            ref = parse(reference, models_dir=runtime.paths.models)
+        installed = selection.find(ref, runtime.paths.models)
         if installed is not None and has_tokenizer(installed.path):
             yield read_vocabulary(installed.path, _format(templates_of(installed.path), request))
             return

@@ -13,7 +13,7 @@ from hermes_cli.chat.session_prompt import SessionPrompt
 from hermes_cli.chat.session_state import SessionState
 from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
-from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, UnsupportedOption
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
@@ -214,7 +214,10 @@ class Session(SessionState):
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *stops))))
         chunks = self._within_context(turns, speaker, options, cancel)
         is_after_name = beginning.is_named and not beginning.text
-        yield from without_first_spaces(chunks) if is_after_name else chunks
+        try:
+            yield from without_first_spaces(chunks) if is_after_name else chunks
+        except UnsupportedOption as error:
+            raise error.from_source(self.options.source(error.option)) from None
 
     def _within_context(
         self, turns: Sequence[Message], speaker: int, options: GenerationOptions, cancel: Cancel

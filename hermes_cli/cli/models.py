@@ -220,7 +220,7 @@ def plan(
     For a model on a server, connect to it, and show what the server supports.
     """
     from hermes_cli.application.local_choice import plan_of
-    from hermes_cli.application.servers import find_server
+    from hermes_cli.application.servers import find_server, suggested_server
 
     if name is not None and flags.model is not None:
         raise UsageError("NAME and -m both name a model", "omit one of them")
@@ -231,7 +231,9 @@ def plan(
         flags.check_server()
         _print_server_plan(runtime, address, request, as_json=as_json)
         return
-    _print_plan(runtime, plan_of(runtime, name, request), as_json=as_json)
+    with suggested_server(runtime, name):
+        planned = plan_of(runtime, name, request)
+    _print_plan(runtime, planned, as_json=as_json)
 
 
 def _print_plan(runtime: Runtime, planned: "PlanReport", *, as_json: bool) -> None:

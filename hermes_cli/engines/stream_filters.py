@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, Usage
-from hermes_cli.errors import UsageError
+from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, UnsupportedOption, Usage
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions
 from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer
@@ -122,17 +121,10 @@ class PhraseBan:
         return held
 
 
-def reject_ban(options: GenerationOptions, engine: str, source: str = "") -> None:
-    """Raise UsageError if the options ban phrases. For engines that cannot remove generated tokens.
-
-    The message names `source`, from which the option comes.
-    """
+def reject_ban(options: GenerationOptions, engine: str) -> None:
+    """Raise UnsupportedOption if the options ban phrases. For engines that cannot remove generated tokens."""
     if options.ban:
-        origin = f" ({source})" if source else ""
-        raise UsageError(
-            f"{engine} does not support 'ban'{origin}",
-            "unset 'ban', or use a model",
-        )
+        raise UnsupportedOption(engine, "ban")
 
 
 def _lower(text: str) -> str:

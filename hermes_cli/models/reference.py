@@ -15,8 +15,8 @@ from hermes_cli.options import suggestion
 from hermes_cli.untrusted.source import is_file
 
 SPELLINGS = (
-    "a model is named by a short name (hermes models list), a .gguf file, a folder, owner/name, or the URL "
-    "of a server"
+    "a model is named by a short name (hermes models list), a .gguf file, a folder, owner/name, a server's "
+    "URL, lmstudio, ollama, or the name of a server in the config file"
 )
 NEEDS_LOCAL = "hermes chat, hermes ask and 'hermes models plan' take a server"
 """The hint for a command that needs a model on this machine."""
@@ -24,6 +24,10 @@ _HUB_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _HUB_NAME = re.compile(rf"{_HUB_PART}/{_HUB_PART}")
 _HUB_FILE = re.compile(r"[^\\:]+\.gguf", re.IGNORECASE)
 MAX_LENGTH = 4096
+
+
+class UnknownModel(ModelUnavailable):
+    """The argument names no model. It may be meant for a server, which the caller can suggest."""
 
 
 class ModelRef(NamedTuple):
@@ -154,7 +158,7 @@ def _from_hub(text: str) -> ModelRef:
         )
     repo, colon, file = text.partition(":")
     if "/" not in repo:
-        raise ModelUnavailable(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
+        raise UnknownModel(f"there is no model '{text}'{suggestion(repo.lower(), CATALOGUE)}", SPELLINGS)
     if not is_repository(repo):
         raise ModelUnavailable(f"'{repo}' is not a valid repository name", SPELLINGS)
     parts = file.split("/")

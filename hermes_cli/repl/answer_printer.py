@@ -1,13 +1,14 @@
 """Prints turns: answers as they are generated, the greeting, and earlier turns."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hermes_cli.chat.regex_scripts import Stage
 from hermes_cli.chat.statistics import statistics, wait_text
 from hermes_cli.chat.turn_scripts import GrowingText, answer_rewriter, displayed
 from hermes_cli.engines.base import Cancel, Completion, FinishReason, Progress
-from hermes_cli.errors import HermesError
+from hermes_cli.errors import HermesError, ServerError
 from hermes_cli.messages import Role
 from hermes_cli.repl.state import ReplState, StartAnswer
 from hermes_cli.screen.columns import pluralize
@@ -63,7 +64,7 @@ class AnswerPrinter:
         output: _AnswerOutput | None = None
         view = ReasoningView(state.terminal, shown=state.shows_reasoning)
         try:
-            with waiting(state.terminal, self._status(state, view=view)) as stop_waiting:
+            with waiting(state.terminal, self._status(state, view=view)) as stop_waiting, self._retry_hint():
                 chunks = start(cancel)
                 self._speaker = state.session.speaking
 
@@ -96,6 +97,16 @@ class AnswerPrinter:
         _print_remarks(state)
         if state.session.last is not None:
             self._print_ending(state, state.session.last)
+
+    @contextmanager
+    def _retry_hint(self) -> Iterator[None]:
+        """If a server fails after a part of the answer, let the hint at a terminal name `/retry`."""
+        try:
+            yield
+        except ServerError as error:
+            if self.has_text and self.interactive:
+                error.hint = error.hint.replace("try again", "the text so far is kept; /retry asks again")
+            raise
 
     def draft(self, state: ReplState, start: StartAnswer) -> str:
         """Return a text while only a status line is shown. Ctrl-C ends it early, and so does an error.

@@ -15,6 +15,8 @@ import pytest
 from hermes_cli import app
 from hermes_cli.config import Paths
 from hermes_cli.screen.terminal import Terminal
+from tests.engines.remote.fakes.model import FakeModel
+from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.run_hermes import hermes, script
 
 Env = Mapping[str, str]
@@ -151,6 +153,35 @@ def test_quiet_prints_no_notices(home: Env, tmp_path: Path) -> None:
     for flag in ("-q", "--quiet"):
         assert hermes(*arguments, flag, env=home).stderr == ""
     assert "decode" in hermes(*arguments, "-q", "--stats", env=home).stderr
+
+
+@pytest.mark.parametrize("flag", ["--temperature=0", "--no-stream"])
+def test_an_answer_without_text_is_reported(home: Env, tmp_path: Path, flag: str) -> None:
+    """The exit code is 0, standard output has the newline, and --json has the empty text."""
+    arguments = ["ask", "-m", script(tmp_path, {"text": ""}), "x"]
+    result = hermes(*arguments, flag, env=home)
+    assert (result.code, result.stdout, result.stderr) == (0, b"\n", "the model returned no text\n")
+    assert hermes(*arguments, flag, "-q", env=home).stderr == ""
+    report = hermes(*arguments, "--json", env=home)
+    assert (report.json["text"], report.stderr) == ("", "")
+
+
+def test_an_answer_that_a_regex_script_removes_is_reported(home: Env, tmp_path: Path) -> None:
+    """The model has returned a text."""
+    persona = tmp_path / "ada.toml"
+    persona.write_text(
+        'name = "Ada"\nsystem = "x"\n[[regex]]\nname = "Hide"\nfind = "/Hi/"\ntargets = ["answer"]\n'
+    )
+    result = hermes("ask", "-m", script(tmp_path, {"text": "Hi"}), "-p", str(persona), "x", env=home)
+    assert (result.code, result.stdout) == (0, b"\n")
+    assert result.stderr == "the answer is empty after the regex scripts\n"
+
+
+def test_an_answer_of_only_reasoning_is_reported(home: Env) -> None:
+    """The notice does not say that the model returned nothing."""
+    with FakeOpenAI(FakeModel(answers=[""], reasoning="Hm.")) as fake:
+        result = hermes("ask", "-m", f"{fake.url}:{fake.model.name}", "x", env=home)
+    assert (result.code, result.stderr) == (0, "the model only reasoned\n")
 
 
 def test_quiet_prints_errors_and_that_the_answer_was_cut(home: Env, tmp_path: Path) -> None:

@@ -99,6 +99,10 @@ def test_a_value_is_put_where_it_is_read(
         (["lore.share", "big"], 2, "share takes a whole number, not 'big'"),
         (["lore.names", "no"], 2, "names takes true or false, not 'no'"),
         (["lore.shar", "1"], 2, "did you mean 'lore.share'?"),
+        (["servers.work.url", "localhost:8000/v1"], 2, "did you mean http://localhost:8000/v1?"),
+        (["servers.work.url", "htp://x/v1"], 2, "[servers.work] a URL of a server begins with http://"),
+        (["servers.work.url", "http://me:secret@x/v1"], 2, "contains a user name or a password"),
+        (["servers.work.url", "http://x/v1:model"], 2, "[servers.work] the URL contains a model"),
         (["stop", ""], 2, "empty string"),
         (["model", "a", "b"], 2, "model takes one value"),
         (["model"], 2, "missing argument 'VALUE...'"),
@@ -188,6 +192,14 @@ def test_an_invalid_text_is_kept_and_opened_again(home: Env, tmp_path: Path) -> 
     assert f"to start from the config file, delete {draft}" in again.stderr
     assert path.read_text() == WRITTEN + "seed = 1\n"
     assert not draft.exists()
+
+
+def test_an_edit_with_an_invalid_url_of_a_server_is_refused(home: Env, tmp_path: Path) -> None:
+    """Nothing is sent to the server."""
+    path = config_file(home, WRITTEN)
+    failed = edit(home, tmp_path, "printf '[servers.work]\\nurl = \"box:port\"\\n' >> $1")
+    assert (failed.code, path.read_text()) == (78, WRITTEN)
+    assert "[servers.work] a URL of a server begins with http://" in failed.stderr
 
 
 @pytest.mark.parametrize("script", ["true", "exit 1"])

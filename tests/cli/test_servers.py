@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.engines.remote.clients import FAKES
+from hermes_cli.engines.remote.servers.detection import apis
+from tests.engines.remote.clients import FAKES, address_of
 from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.model import FakeModel
@@ -100,6 +101,17 @@ def test_the_commands_of_a_chat_work(home: Env, fake: Fake, kind: str) -> None:
     assert "Second" in sent(fake)
 
 
+def test_the_model_in_use_is_shown_with_the_url_of_its_server(home: Env) -> None:
+    """Also if the server has a name in the config file, and with the setting that names it."""
+    with FakeLMStudio() as fake:
+        configure(home, f'model = "work"\n[servers.work]\nurl = "{fake.url}"\nmodel = "{fake.model.name}"')
+        named = hermes("chat", "-m", "work", env=home, stdin=b"Hi\n/show\n").stderr
+        configured = hermes("chat", env=home, stdin=b"Hi\n/show\n").stderr
+    assert f"{fake.model.name} · LM Studio at {fake.url} · " in named
+    assert "(it is on the server you named)" in " ".join(named.split())
+    assert "(it is on the server of the setting 'model' (config file))" in " ".join(configured.split())
+
+
 def test_a_conversation_is_resumed_on_other_servers_and_engines(
     home: Env, fake: Fake, tmp_path: Path
 ) -> None:
@@ -166,6 +178,36 @@ def test_a_missing_model_has_the_exit_code_69(home: Env, fake: Fake, kind: str) 
     assert fake.model.name in result.stderr or kind == "openai"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("localhost:8080", "did you mean http://localhost:8080/v1?"),
+        ("gpu-box:8000/v1:hermes", "did you mean http://gpu-box:8000/v1:hermes?"),
+        ("http:/x", "did you mean http://x/v1?"),
+        ("vllm", "vLLM is named by its URL; at its default port: -m http://localhost:8000/v1"),
+        (
+            "llama-server:m",
+            "llama-server is named by its URL; at its default port: -m http://localhost:8080/v1",
+        ),
+        ("lm-studio", "there is no model 'lm-studio'; did you mean 'lmstudio'?"),
+        ("olama:openhermes", "there is no model 'olama:openhermes'; did you mean 'ollama'?"),
+        ("mybox", "there is no model 'mybox'; did you mean 'my-box'?"),
+        ("openhermes2", "there is no model 'openhermes2'; did you mean 'openhermes-2'?"),
+        ("nothing", "a server's URL, lmstudio, ollama, or the name of a server in the config file"),
+    ],
+)
+def test_a_name_that_resembles_a_servers_is_reported_with_it(home: Env, name: str, expected: str) -> None:
+    """Each command that takes a server has the same hint, also for the model in the config file."""
+    configure(home, '[servers.my-box]\nurl = "http://gpu-box:8000/v1"\n')
+    for command in (["ask", "-m", name, "Hi"], ["tokens", "-m", name, "Hi"], ["models", "plan", name]):
+        result = hermes(*command, env=home)
+        assert (result.code, result.stdout) == (69, b"")
+        assert expected in result.stderr
+    configure(home, f'model = "{name}"\n[servers.my-box]\nurl = "http://gpu-box:8000/v1"\n')
+    assert expected in (stderr := hermes("ask", "Hi", env=home).stderr)
+    assert "the model is set in the config file; " in stderr
+
+
 @pytest.mark.parametrize("key", ["", "wrong-key"])
 def test_a_refused_key_has_the_exit_code_77(home: Env, fake: Fake, key: str) -> None:
     """So has a key that is missing; neither is shown."""
@@ -187,15 +229,43 @@ def test_a_busy_server_has_the_exit_code_75(home: Env, fake: Fake) -> None:
     assert "is busy" in result.stderr
 
 
+def test_a_server_that_is_killed_during_the_answer_has_the_exit_code_1(home: Env, fake: Fake) -> None:
+    """The text so far is printed. Only --debug shows the words of the HTTP library."""
+    fake.fault = Fault(cut_after=12)
+    for flags in ([], ["--debug"]):
+        result = hermes(*flags, "ask", "-m", f"{fake.url}:{fake.model.name}", "Tell me a story.", env=home)
+        assert (result.code, result.stdout[:4]) == (1, b"Once")
+        broken = (
+            f"hermes: the connection to the server {fake.url.removesuffix('/v1')} broke off during the answer"
+        )
+        assert f"{broken}\n        try again, or see the server's log\n" in result.stderr
+        assert ("incomplete chunked read" in result.stderr) == bool(flags)
+
+
 def test_an_option_that_the_server_lacks_is_refused(home: Env, fake: Fake, kind: str) -> None:
     """It is not dropped, and no answer is requested."""
     option = ["--ban", "x"] if kind == "llama-server" else ["--dry-multiplier", "1"]
     result = hermes("ask", "-m", fake.url, *option, "Hi", env=home)
     assert result.code == 2
-    assert "does not support" in result.stderr
+    name = apis(address_of(fake.url))[kind].name
+    assert f"{name} does not support {option[0]}\n" in result.stderr
+    assert f"omit {option[0]}, or use a model on this machine" in result.stderr
     assert not [
         request for request in fake.requests if "completion" in request.path or "chat" in request.path
     ]
+
+
+def test_the_source_of_an_option_that_the_server_lacks_is_named(home: Env) -> None:
+    """So is the command that removes it."""
+    with FakeOpenAI() as fake:
+        configure(home, "[options]\ntop_k = 5\n")
+        in_file = hermes("ask", "-m", fake.url, "Hi", env=home)
+        in_variable = hermes("ask", "-m", fake.url, "Hi", env={**home, "OPENHERMES_TOP_K": "7"})
+    assert (in_file.code, in_variable.code) == (2, 2)
+    assert "the OpenAI API does not support 'top_k' (config file)" in in_file.stderr
+    assert "remove it with 'hermes config unset top_k', or use a model" in in_file.stderr
+    assert "the OpenAI API does not support 'top_k' (environment)" in in_variable.stderr
+    assert "unset OPENHERMES_TOP_K, or use a model" in in_variable.stderr
 
 
 @pytest.mark.parametrize("flag", ["--device=cpu", "--gpu-layers=3", "--kv=q8_0", "--precision=4bit"])

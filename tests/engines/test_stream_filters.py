@@ -154,7 +154,8 @@ def test_a_phrase_is_caught_however_the_text_is_cut(text: str, cuts: list[int], 
 
 
 def test_reject_ban_raises_if_the_options_have_a_ban() -> None:
-    """`reject_ban` raises a UsageError if the options have a ban."""
+    """The hint is a whole sentence."""
     reject_ban(GenerationOptions(), "x")
-    with pytest.raises(UsageError, match="'ban'"):
+    with pytest.raises(UsageError, match="'ban'") as caught:
         reject_ban(GenerationOptions(ban=("a",)), "x")
+    assert caught.value.hint == "unset 'ban', or use a model on this machine"

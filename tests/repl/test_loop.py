@@ -192,6 +192,7 @@ def test_an_unsupported_option_in_the_config_is_refused_at_the_start(home: Env, 
     result = chat(home, tmp_path, "hi\n", {"text": "1"})
     assert (result.code, result.stdout) == (2, b"")
     assert "the scripted engine does not support 'ban' (config file)" in result.stderr
+    assert "remove it with 'hermes config unset ban', or use a model on this machine" in result.stderr
 
 
 def test_persona_starts_a_new_conversation_with_its_greeting(home: Env, tmp_path: Path) -> None:

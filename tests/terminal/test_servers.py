@@ -81,6 +81,23 @@ def test_a_first_message_is_not_lost_while_the_server_is_down(home: Env) -> None
         assert term.leave() == 0
 
 
+def test_an_answer_that_breaks_off_is_kept_and_can_be_asked_again(home: Env) -> None:
+    """The hint names the command."""
+    with FAKES["openai"]() as fake, Terminal(["chat", "-m", f"{fake.url}:hermes"], home) as term:
+        fake.model.answers = ["One two three.", "Four."]
+        term.expect(PROMPT)
+        fake.fault = Fault(cut_after=3)
+        term.type("Hi\r")
+        term.expect(r"^the connection to the server http://127\.0\.0\.1:\d+ broke off during the answer$")
+        term.expect(r"^  the text so far is kept; /retry asks again, or see the server's log$")
+        term.expect(PROMPT)
+        fake.fault = None
+        term.type("/retry\r")
+        term.expect(r"^Four\.$")
+        term.type("\x04")
+        assert term.leave() == 0
+
+
 STOP_S = 3.0
 """How long it may take from Ctrl-C to the prompt; 0.2 if the cores are not shared."""
 MODELS = pytest.mark.parametrize(

@@ -30,6 +30,11 @@ _URL: Final = re.compile(
     r"(?::(?P<model>.*))?",
     re.DOTALL | re.IGNORECASE,
 )
+_INCOMPLETE: Final = re.compile(
+    r"(?P<scheme>https?:/{0,2})?(?P<rest>(?:\[[^\]/]*\]|[^\[:/]+)(?P<port>:[0-9]+)?(?:[:/].*)?)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""A URL without its scheme, or with a part of it."""
 _OLLAMA_PORTS: Final = {"": 11434, "http": 80, "https": 443}
 _ANY_ADDRESS: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound
 """Addresses at which a server listens, with those at which this machine reaches it."""
@@ -135,7 +140,7 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
     """Return the address of a server in the config. Raises ConfigError if its URL is invalid."""
     url = _parse_url(settings.url, ConfigError)
     if url.model:
-        raise ConfigError(f"the url of [servers.{name}] contains a model", "put it into model = …")
+        raise ConfigError("the URL contains a model", f"put it into model = … of [servers.{name}]")
     return ServerAddress(
         url.base_url,
         name,
@@ -149,6 +154,19 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
     )
 
 
+def similar_url(text: str) -> str:
+    """Return the URL that an incomplete one such as `localhost:8080` or `http:/box` means, or "" if none."""
+    found = _INCOMPLETE.fullmatch(text)
+    if found is None or not (found["scheme"] or found["port"]):
+        return ""
+    scheme = (found["scheme"] or "http").rstrip(":/")
+    try:
+        address = _parse_url(f"{scheme}://{found['rest']}", UsageError)
+    except UsageError:
+        return ""
+    return f"{address.base_url}:{address.model}" if address.model else address.base_url
+
+
 def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
     if len(text) > MAX_URL:
         raise error_type(f"the URL is {len(text):,} characters long", EXAMPLE)
@@ -158,15 +176,22 @@ def _parse_url(text: str, error_type: type[HermesError]) -> ServerAddress:
         hint = "put the key into an environment variable, and name it in key_env of a [servers.NAME] table"
         raise error_type("the URL contains a user name or a password", hint)
     if scheme.lower() not in ("http", "https"):
-        raise error_type(f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}", EXAMPLE)
+        url = "" if "://" in text else similar_url(text)
+        meant = f"; did you mean {url}?" if url else ""
+        raise error_type(
+            f"a URL of a server begins with http:// or https://, not {scheme[:20]!r}{meant}", EXAMPLE
+        )
     found = _URL.fullmatch(text)
-    if found is None and re.search("[?#]", rest):
+    has_model = found is not None and bool(found["port"] or found["path"])  # otherwise, a port must follow :
+    if not has_model and re.search("[?#]", rest):
         raise error_type("the URL of a server has no ? and no #", EXAMPLE)
-    port = int(found["port"]) if found and found["port"] else None
-    if found is None or (port is not None and not 0 < port <= _MAX_PORT):
+    if found is None:
         raise error_type("the URL of a server is not valid", EXAMPLE)
-    if found["model"] and not found["port"] and found["path"] is None:
-        raise error_type(f"{found['model'][:20]!r} is not a port number", EXAMPLE)
+    port_text = (found["port"] if has_model else found["model"]) or ""
+    port = int(found["port"]) if found["port"] else None
+    if port_text and (port is None or not 0 < port <= _MAX_PORT):
+        shown = port_text.partition("/")[0][:20]
+        raise error_type(f"{shown!r} is not a port number from 1 to {_MAX_PORT}", EXAMPLE)
     host = found["host"].lower()
     if host.startswith("["):
         host = f"[{_ipv6(host[1:-1], error_type)}]"

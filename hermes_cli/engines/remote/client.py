@@ -86,6 +86,11 @@ class ServerClient:
         """The server's name for messages."""
         return f"the server {self.address.label}"
 
+    @property
+    def _route(self) -> str:
+        """The server's name, and the proxy through which it is asked, for messages."""
+        return f"{self.where} through {self._proxy}" if self._proxy is not None else self.where
+
     def get(self, url: str, cancel: Cancel, total_s: float = JSON_TOTAL_S) -> Any:
         """Return the parsed JSON of a GET request; see `post`."""
         return self._json("GET", url, None, cancel, total_s)
@@ -147,7 +152,7 @@ class ServerClient:
         self, method: str, url: str, body: Mapping[str, Any] | None, cancel: Cancel, total_s: float
     ) -> "Iterator[tuple[httpx2.Response, RequestTimer]]":
         """Yield the successful response to a request, and close its connection afterwards."""
-        timer = RequestTimer(replace(self._settings.limits, total_s=total_s), cancel, self.where)
+        timer = RequestTimer(replace(self._settings.limits, total_s=total_s), cancel, self._route)
         data = None if body is None else json.dumps(body).encode()
         with ExitStack() as stack:
             with self._errors():
@@ -223,7 +228,7 @@ class ServerClient:
             what = "redirects to another address" if status in _REDIRECT else "returns a web page"
             target = one_line(response.headers.get("location", ""), 100)
             hint = f"use the address {target}" if target else "check the address; it usually ends with /v1"
-            raise EndpointMissing(f"{self.where} {what}", self._without_key(hint))
+            raise EndpointMissing(f"{self._route} {what}", self._without_key(hint))
         data = b""
         for part in self._body(response, timer, MAX_ERROR_BYTES, cut=True):
             data += part
@@ -231,7 +236,7 @@ class ServerClient:
             body: Any = json.loads(data)
         except (ValueError, RecursionError):
             body = data.decode("utf-8", "replace") if "text/html" not in kind else ""
-        error = self._redacted(error_for(status, body, self.where, has_key=self._key is not None))
+        error = self._redacted(error_for(status, body, self._route, has_key=self._key is not None))
         seconds = _retry_after(response.headers.get("retry-after", ""))
         if status in _RETRIED and seconds is not None:
             if seconds > self._settings.max_retry_after_s:
@@ -281,12 +286,17 @@ class ServerClient:
         except Exception as error:
             if not isinstance(error, _http_errors()):
                 raise
+            if during_answer and _is_broken_off(error):
+                message = f"the connection to {self.where} broke off during the answer"
+                raise ServerError(message, "try again, or see the server's log") from error
             reason = one_line(str(error)) or type(error).__name__
             if during_answer:
                 message = f"the answer of {self.where} cannot be read: {reason}"
                 raise ServerError(message, "try again") from None
-            message = f"the connection to {self.where} failed: {reason}"
-            raise ServerUnavailable(message, "check the address, and that the server is running") from None
+            hint = "check the address, and that the server is running"
+            raise ServerUnavailable(
+                f"the connection to {self._route} failed: {reason}", self._proxy.hint if self._proxy else hint
+            ) from None
 
 
 def _http_errors() -> tuple[type[Exception], ...]:
@@ -305,6 +315,14 @@ def _is_connection_failure(error: Exception) -> bool:
     import httpcore2
 
     return isinstance(error, httpcore2.NetworkError | httpcore2.RemoteProtocolError | httpcore2.ProxyError)
+
+
+def _is_broken_off(error: Exception) -> bool:
+    """Return whether a connection ended in the middle of a response."""
+    import httpcore2
+
+    is_closed = isinstance(error, httpcore2.RemoteProtocolError) and "closed connection" in str(error)
+    return is_closed or isinstance(error, httpcore2.NetworkError)
 
 
 class _RetryLaterError(Exception):

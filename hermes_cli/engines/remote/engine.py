@@ -1,7 +1,7 @@
 """An engine whose model runs on a server. `servers/api.py` describes the levels of what servers support."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -18,6 +18,7 @@ from hermes_cli.engines.base import (
 from hermes_cli.engines.remote import levels
 from hermes_cli.engines.remote.answer_stream import answer_parts
 from hermes_cli.engines.remote.client import ServerClient
+from hermes_cli.engines.remote.failures import EndpointMissing
 from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 from hermes_cli.engines.remote.protected_messages import LiteralCutter
 from hermes_cli.engines.remote.servers.api import (
@@ -27,12 +28,13 @@ from hermes_cli.engines.remote.servers.api import (
     ServerApi,
     options_left_to,
 )
+from hermes_cli.engines.remote.servers.chat_completions import models_hint
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
 from hermes_cli.engines.remote.vocabulary import Agreement, RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
-from hermes_cli.errors import ContextOverflow, UsageError
+from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
@@ -193,10 +195,21 @@ class RemoteEngine:
         request = self._api.chat_request(
             self.model, self._cutter.protected(messages), options, self.context_size
         )
-        parts = answer_parts(self._client, request, cancel)
+        parts = self._naming_models(answer_parts(self._client, request, cancel), cancel)
         answer = TextAnswer(options, name, is_continued=continues_answer(messages))
         is_comparable = options.thinking_budget != 0  # servers add different text to prevent reasoning
         return self._chunks(PlainAnswer(answer), parts, messages, cancel, is_comparable=is_comparable)
+
+    def _naming_models(self, parts: Iterator[AnswerPart], cancel: Cancel) -> Iterator[AnswerPart]:
+        """Yield the parts of an answer. If the server has no such model, let the hint name others."""
+        try:
+            yield from parts
+        except EndpointMissing as error:
+            with suppress(HermesError):
+                names = [model.name for model in self._api.models(self._client, cancel)]
+                if names and self.model.name not in names:
+                    error.hint = models_hint(names, self.model.name)
+            raise
 
     def _parts_within_budget(
         self, answer: IdsAnswer, prompt: list[int], options: GenerationOptions, cancel: Cancel

@@ -29,17 +29,25 @@ from hermes_cli.errors import ConfigError, ServerUnavailable
 
 T = TypeVar("T")
 _CONNECTING: Final = {0, errno.EINPROGRESS}
+_PLAIN_ANSWERS: Final = {
+    "WRONG_VERSION_NUMBER",
+    "PACKET_LENGTH_TOO_LONG",
+    "HTTP_REQUEST",
+    "RECORD_LAYER_FAILURE",
+}
+"""OpenSSL's reasons for an answer that is not encrypted, which differ between its versions."""
 
 Check = Callable[[str], None]
 """Called with the IP address before a connection is made; it raises an error to refuse the address."""
 
 
 class Backend(httpcore2.NetworkBackend):
-    """Connects to servers within the time of one request."""
+    """Connects to servers, or to their proxy, within the time of one request."""
 
-    def __init__(self, timer: RequestTimer, check: Check) -> None:
+    def __init__(self, timer: RequestTimer, check: Check, proxy: Proxy | None = None) -> None:
         self._timer = timer
         self._check = check
+        self._proxy = proxy
 
     def connect_tcp(
         self,
@@ -57,6 +65,10 @@ class Backend(httpcore2.NetworkBackend):
         self._timer.connecting()
         reason = "it has no address"
         addresses = _resolve(host, port, self._timer)
+        if addresses is None and self._proxy is not None:
+            raise ServerUnavailable(f"{self._proxy} has an unknown host", self._proxy.hint)
+        if addresses is None:
+            raise ServerUnavailable(f"the host {host} is unknown", "check the address")
         for number, (family, address) in enumerate(addresses):
             self._check(address[0])
             # An address that does not answer, as IPv6 in some networks, leaves time for the others.
@@ -78,8 +90,11 @@ class Backend(httpcore2.NetworkBackend):
 Address = tuple[Any, ...]
 
 
-def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.AddressFamily, Address]]:
-    """Return the addresses of a host. A thread asks the name server, because that cannot be cancelled."""
+def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.AddressFamily, Address]] | None:
+    """Return the addresses of a host, or None if it is unknown.
+
+    A thread asks the name server, because that cannot be cancelled.
+    """
     with suppress(ValueError):
         ip = ipaddress.ip_address(host)
         if isinstance(ip, ipaddress.IPv4Address):
@@ -101,7 +116,7 @@ def _resolve(host: str, port: int, timer: RequestTimer) -> list[tuple[socket.Add
         except queue.Empty:
             continue
     if isinstance(answer, Exception):
-        raise ServerUnavailable(f"the host {host} is unknown", "check the address")
+        return None
     return [(family, address) for family, _type, _protocol, _name, address in answer]
 
 
@@ -184,10 +199,7 @@ class Stream(httpcore2.NetworkStream):
             stream._retry(encrypted.do_handshake, httpcore2.ConnectError)
         except httpcore2.ConnectError as error:
             stream.close()
-            raise ServerUnavailable(
-                f"the encrypted connection to {server_hostname} failed: {error}",
-                "check that the URL begins with https:// only if the server does, and its certificate",
-            ) from None
+            raise _handshake_error(f"{server_hostname}", error.__context__ or error) from None
         except BaseException:
             stream.close()
             raise
@@ -199,6 +211,25 @@ class Stream(httpcore2.NetworkStream):
         if info == "ssl_object" and isinstance(self._socket, ssl.SSLSocket):
             return self._socket
         return self._socket if info == "socket" else None
+
+
+def _handshake_error(host: str, error: BaseException) -> ServerUnavailable:
+    """Return the error for a connection to a host that cannot be encrypted."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ServerUnavailable(
+            f"the certificate of {host} is not valid: {error.verify_message}",
+            "SSL_CERT_FILE names a file with the certificates to trust, such as that of your own authority",
+        )
+    reason = getattr(error, "reason", "") or ""
+    if reason in _PLAIN_ANSWERS:
+        return ServerUnavailable(
+            f"the server at {host} does not speak HTTPS on this port", "try http:// instead of https://"
+        )
+    shown = reason.lower().replace("_", " ") or getattr(error, "strerror", "") or str(error)
+    return ServerUnavailable(
+        f"the encrypted connection to {host} failed: {shown}",
+        "check that the URL begins with https:// only if the server does, and its certificate",
+    )
 
 
 @cache
@@ -214,7 +245,7 @@ class Transport(httpx2.BaseTransport):
         self, timer: RequestTimer, check: Check, ssl_context: ssl.SSLContext | None, proxy: Proxy | None
     ) -> None:
         context = ssl_context or _unused_context()
-        backend = Backend(timer, check)
+        backend = Backend(timer, check, proxy)
         if proxy is None:
             self._pool = httpcore2.ConnectionPool(ssl_context=context, network_backend=backend)
             return

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,11 +14,24 @@ DEFAULT_PORT: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy. `authorization` is the value of its Proxy-Authorization header, or ""."""
+    """A proxy. `authorization` is the value of its Proxy-Authorization header, or "".
+
+    `variable` is the environment variable that names it.
+    """
 
     host: str
     port: int
     authorization: str = ""
+    variable: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"the proxy {host}:{self.port} of {self.variable}"
+
+    @property
+    def hint(self) -> str:
+        """The advice if the proxy cannot be reached."""
+        return f"check {self.variable}, or list the host of the server in NO_PROXY"
 
     def __repr__(self) -> str:
         return f"Proxy({self.host}:{self.port})"
@@ -47,7 +60,7 @@ def proxy_for(address: ServerAddress, environ: Mapping[str, str]) -> Proxy | Non
     if url.username:
         user = f"{unquote(url.username)}:{unquote(url.password or '')}"
         authorization = "Basic " + base64.b64encode(user.encode()).decode()
-    return Proxy(host, port, authorization)
+    return Proxy(host, port, authorization, variable)
 
 
 def _is_excluded(host: str, environ: Mapping[str, str]) -> bool:

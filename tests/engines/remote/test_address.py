@@ -9,6 +9,7 @@ from hermes_cli.engines.remote.address import (
     is_loopback,
     is_private,
     parse,
+    similar_url,
 )
 from hermes_cli.engines.remote.key import KeySource
 from hermes_cli.errors import ConfigError, UsageError
@@ -59,13 +60,16 @@ def test_other_arguments_name_no_server(text: str) -> None:
         ("http://host/v1?key=secret", "has no ? and no #"),
         ("http://host#x", "has no ? and no #"),
         ("http://", "is not valid"),
-        ("http://host:0/v1", "is not valid"),
-        ("http://host:65536/v1", "is not valid"),
+        ("http://host:8080/v1?key=secret", "has no ? and no #"),
+        ("http://host:/v1", "'' is not a port number from 1 to 65535"),
+        ("http://host:0/v1", "'0' is not a port number from 1 to 65535"),
+        ("http://host:65536/v1", "'65536' is not a port number from 1 to 65535"),
+        ("http://host:123456/v1", "'123456' is not a port number from 1 to 65535"),
         ("http://ho st/v1", "is not valid"),
         ("http://höst/v1", "is not valid"),
         ("http://host\\@evil/v1", "contains a user name"),
         ("http://host/v1\r\nX: y", "is not valid"),
-        ("http://host:port/v1", "'port/v1' is not a port number"),
+        ("http://host:port/v1", "'port' is not a port number from 1 to 65535"),
         ("http://[1.2.3.4]/v1", "[1.2.3.4] is not an IPv6 address"),
         ("http://[fe80::1%25eth0]/v1", "is not valid"),
         ("http://host/v1:", "there is no model after the colon"),
@@ -81,6 +85,24 @@ def test_an_invalid_url_is_an_error_that_does_not_repeat_a_password(text: str, m
         parse(text, {}, {})
     assert message in caught.value.message
     assert "secret" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("localhost:8080", "http://localhost:8080/v1"),
+        ("127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("[::1]:8080", "http://[::1]:8080/v1"),
+        ("gpu-box:8000/v1:owner/model", "http://gpu-box:8000/v1:owner/model"),
+        ("http:/x", "http://x/v1"),
+        ("https:x:443", "https://x:443/v1"),
+        *((text, "") for text in ("localhost", "ollama:7b", "owner/name:8000", "./x:80", "x:99999", "::")),
+        ("me:1@host:80", ""),
+    ],
+)
+def test_an_incomplete_url_resembles_a_complete_one(text: str, url: str) -> None:
+    """It has the port, or a part of the scheme."""
+    assert similar_url(text) == url
 
 
 def test_a_configured_server_has_its_settings() -> None:
@@ -145,6 +167,8 @@ def test_the_url_of_a_configured_server_is_checked() -> None:
         parse("x", {"x": ServerSettings("gopher://x")}, {})
     with pytest.raises(ConfigError, match="contains a model"):
         parse("x", {"x": ServerSettings("http://x/v1:m")}, {})
+    with pytest.raises(ConfigError, match=r"; did you mean http://localhost:8000/v1\?$"):
+        parse("x", {"x": ServerSettings("localhost:8000/v1")}, {})
 
 
 def test_the_root_url_is_that_of_the_endpoints_outside_of_openais_api() -> None:

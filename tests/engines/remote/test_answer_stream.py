@@ -135,7 +135,7 @@ def test_a_tool_call_is_an_error(fake: Fake, kind: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "error_type", "message"),
     [
-        (Fault(cut_after=3), ServerError, "cannot be read"),
+        (Fault(cut_after=3), ServerError, "broke off during the answer"),
         (Fault(silent_after=3), ServerError, "stopped in the middle"),
         (Fault(silent_after=0), ServerBusy, "no answer"),
         (Fault(before_s=5), ServerBusy, "no answer"),

@@ -2,6 +2,8 @@
 
 import logging
 import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -188,9 +190,34 @@ def test_a_connection_that_ends_before_the_first_byte_is_tried_again() -> None:
         fake.fault = Fault(cut_after=2)
         events = stream(fake)
         assert [next(events), next(events)] == ['{"n": 0}', '{"n": 1}']
-        with pytest.raises(ServerError, match="cannot be read"):
+        with pytest.raises(
+            ServerError, match=r"^the connection to the server .* broke off during the answer$"
+        ):
             next(events)
         assert len(fake.requests) == 4
+
+
+def test_a_connection_that_is_reset_during_the_answer_has_broken_off() -> None:
+    """The message has none of the words of the HTTP library, and the hint is to try again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reset() -> None:
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{")
+            time.sleep(0.2)  # for the client to read it, before the reset discards it
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        with pytest.raises(ServerError) as caught:
+            ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+        thread.join()
+    server_name = url.removesuffix("/v1")
+    assert caught.value.message == f"the connection to the server {server_name} broke off during the answer"
+    assert caught.value.hint == "try again, or see the server's log"
 
 
 def test_no_server_is_unavailable() -> None:
@@ -259,7 +286,16 @@ def test_a_cancel_ends_the_pause_before_another_try() -> None:
     ("fault", "error_type", "message"),
     [
         (Fault(raw=b"\x00\xff garbage\r\n\r\n"), ServerUnavailable, "connection to the server"),
-        (Fault(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), ServerError, "cannot be read"),
+        (
+            Fault(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"),
+            ServerError,
+            "broke off during the answer",
+        ),
+        (
+            Fault(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+            ServerError,
+            "cannot be read",
+        ),
         (Fault(reply=Reply(b"<html>", kind="text/html")), ServerUnavailable, "returns a web page"),
         (Fault(reply=Reply(b"", 302, headers={"Location": "http://evil/"})), ServerUnavailable, "redirects"),
         (Fault(reply=Reply(b"[" * 600_000)), ServerError, "too many values"),

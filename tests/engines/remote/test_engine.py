@@ -23,6 +23,7 @@ from tests.engines.remote.fakes.http_server import Fault, Reply
 from tests.engines.remote.fakes.llama_server import FakeLlamaServer
 from tests.engines.remote.fakes.lmstudio import FakeLMStudio
 from tests.engines.remote.fakes.model import CONTROL, STORY, FakeModel, Generation
+from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
 
@@ -352,8 +353,37 @@ def test_a_model_must_be_named_if_there_are_several() -> None:
         assert "has 2 models: a, b" in caught.value.message
         assert caught.value.hint == f"name one, for example with: -m {fake.url}:a"
         fault.reply = Reply({"object": "list", "data": []})
-        with pytest.raises(ServerUnavailable, match="lists no models"):
+        with pytest.raises(ServerUnavailable, match="lists no models") as no_model:
             opened(fake)
+        assert no_model.value.hint == f"load one there, or name one: -m {fake.url}:MODEL"
+
+
+def test_an_ollama_without_models_has_the_command_that_downloads_one() -> None:
+    """Also if one is named."""
+    fault = Fault(reply=Reply({"models": []}), path="/api/tags")
+    with FakeOllama(fault=fault) as fake:
+        with pytest.raises(ServerUnavailable, match="lists no models") as caught:
+            opened(fake)
+        assert caught.value.hint == "download one with: ollama pull MODEL"
+        with pytest.raises(ServerUnavailable, match="Ollama has no model 'nothing:latest'") as caught:
+            open_engine(ServerAddress(fake.url, fake.url, model="nothing"), {}, settings=FAST)
+        assert caught.value.hint == "download it with: ollama pull nothing"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("hermez", "did you mean 'hermes'?"), ("foo", "its models are hermes")]
+)
+def test_a_model_that_the_server_refuses_is_reported_with_those_that_it_lists(name: str, hint: str) -> None:
+    """A name that is not listed is tried first, because it may be an alias."""
+    with FakeOpenAI() as fake:
+        engine = open_engine(ServerAddress(fake.url, "work", "openai", name), {}, settings=FAST)
+        with pytest.raises(ServerUnavailable, match=f"The model `{name}` does not exist") as caught:
+            answer(engine)
+        assert caught.value.hint == hint
+        fake.fault = Fault(status=500, path="/v1/models")
+        with pytest.raises(ServerUnavailable) as caught:
+            answer(engine)
+        assert caught.value.hint == "'hermes models list --servers' lists models"
 
 
 def test_a_gateway_without_a_tokenizer_gets_messages() -> None:

@@ -5,15 +5,17 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from hermes_cli.engines.base import Cancel, RequestCancelled
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.key import Key
-from hermes_cli.errors import ServerUnavailable
+from hermes_cli.errors import ServerBusy, ServerUnavailable
 from tests.engines.remote.clients import CERTIFICATE, FAST, IMPATIENT, address_of, cancelled_after
 from tests.engines.remote.fakes.echo import Echo
+from tests.engines.remote.fakes.http_server import Fault, Reply
 
 SECRET = "sk-0123456789"  # noqa: S105 - made up
 
@@ -54,6 +56,34 @@ def test_another_server_is_asked_through_the_proxy() -> None:
     assert proxy.requests[0].headers["proxy-authorization"] == "Basic bWU6cGFzcyB3b3Jk"
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "http://me:secret@127.0.0.1:9",
+            "through the proxy 127.0.0.1:9 of HTTP_PROXY failed: 127.0.0.1 port 9: connection refused",
+        ),
+        ("garbage.invalid", "the proxy garbage.invalid:80 of HTTP_PROXY has an unknown host"),
+    ],
+)
+def test_a_proxy_that_cannot_be_reached_is_named_with_its_variable(value: str, message: str) -> None:
+    """Its password is not shown. The hint names both ways out."""
+    url = "http://llm.example.org/v1"
+    with pytest.raises(ServerUnavailable) as caught:
+        ServerClient(address_of(url), None, {"HTTP_PROXY": value}, FAST).get(url, Cancel())
+    assert caught.value.message.endswith(message)
+    assert "secret" not in caught.value.message
+    assert caught.value.hint == "check HTTP_PROXY, or list the host of the server in NO_PROXY"
+
+
+def test_an_error_of_a_proxy_names_it() -> None:
+    """It cannot be told from an error of the server."""
+    with Echo(fault=Fault(reply=Reply("Service Unavailable", 503))) as proxy:
+        url, environ = "http://llm.example.org/v1", {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
+        with pytest.raises(ServerBusy, match=r"through the proxy 127\.0\.0\.1:\d+ of http_proxy is busy"):
+            ServerClient(address_of(url), None, environ, FAST).get(url, Cancel())
+
+
 def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
     """The fake's certificate is valid for localhost only, and only its own context trusts it."""
     with Echo(certificate=CERTIFICATE) as fake:
@@ -61,10 +91,11 @@ def test_an_encrypted_connection_needs_a_valid_certificate() -> None:
         trusting = ssl.create_default_context(cafile=CERTIFICATE)
         client = ServerClient(address_of(url), Key(SECRET), {}, FAST, trusting)
         assert client.get(url, Cancel()) == {"path": "/v1"}
-        with pytest.raises(ServerUnavailable, match="self-signed certificate") as caught:
+        message = "the certificate of localhost is not valid: self-signed certificate"
+        with pytest.raises(ServerUnavailable, match=message) as caught:
             ServerClient(address_of(url), Key(SECRET), {}, FAST).get(url, Cancel())
         assert len(fake.requests) == 1
-    assert caught.value.exit_code == 69
+    assert (caught.value.exit_code, "SSL_CERT_FILE" in caught.value.hint) == (69, True)
 
 
 TRUSTED = """
@@ -90,8 +121,29 @@ def test_an_encrypted_connection_to_a_plain_server_is_one_error() -> None:
     """Such as https:// in the URL of a server on this machine."""
     with Echo() as fake:
         url = f"https://127.0.0.1:{fake.port}/v1"
-        with pytest.raises(ServerUnavailable, match=r"the encrypted connection to 127\.0\.0\.1 failed"):
+        with pytest.raises(ServerUnavailable) as caught:
             ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+    assert caught.value.message == "the server at 127.0.0.1 does not speak HTTPS on this port"
+    assert caught.value.hint == "try http:// instead of https://"
+
+
+def test_an_encrypted_connection_that_is_closed_is_one_error() -> None:
+    """The message has no name of a file of OpenSSL."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close() -> None:
+            connection, _ = server.accept()
+            connection.close()
+
+        thread = threading.Thread(target=close)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/v1"
+        with pytest.raises(
+            ServerUnavailable, match=r"the encrypted connection to 127\.0\.0\.1 failed"
+        ) as caught:
+            ServerClient(address_of(url), None, {}, FAST).get(url, Cancel())
+        thread.join()
+    assert "_ssl" not in caught.value.message
 
 
 def test_a_cancel_ends_an_unfinished_handshake() -> None:

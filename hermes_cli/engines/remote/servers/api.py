@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
-from hermes_cli.engines.base import Cancel, FinishReason, Progress, Usage
+from hermes_cli.engines.base import Cancel, FinishReason, Progress, UnsupportedOption, Usage
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.event_stream import EventDecoder, ServerSentEvents
 from hermes_cli.engines.remote.failures import one_line
@@ -204,14 +204,14 @@ def mapped_options(
 ) -> dict[str, Any]:
     """Return the values of the options in `names` that are set, under the server's names.
 
-    Raises UsageError if another option has a value that is not its default and has an effect, unless it is in
-    `supported`.
+    Raises UnsupportedOption if another option has a value that is not its default and has an effect, unless
+    it is in `supported`.
     """
     for name, field in FIELDS.items():
         if name in HANDLED_HERE or name in names or name in supported:
             continue
         if getattr(options, name) != field.default and not _has_no_effect(name, options):
-            raise UsageError(f"{server} does not support '{name}'", f"unset '{name}'")
+            raise UnsupportedOption(server, name)
     values = {theirs: getattr(options, ours) for ours, theirs in names.items()}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -97,13 +97,23 @@ def context_size(entry: Value, *names: str) -> int | None:
     return next((size for size in sizes if size), None)
 
 
-def pick_model(models: Sequence[RemoteModel], name: str, where: str) -> RemoteModel:
-    """Return the model with that name. Raises ServerUnavailable, which suggests a similar name."""
+def pick_model(
+    models: Sequence[RemoteModel], name: str, where: str, if_none: str = "it has no models"
+) -> RemoteModel:
+    """Return the model with that name. Raises ServerUnavailable, which suggests a similar name.
+
+    `if_none` is the hint if there are no models.
+    """
     for model in models:
         if model.name == name:
             return model
-    names = [model.name for model in models]
-    near = closest(name, names)
-    shown = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
-    hint = f"did you mean '{near}'?" if near else f"its models are {shown}" if names else "it has no models"
+    hint = models_hint([model.name for model in models], name) or if_none
     raise ServerUnavailable(f"{where} has no model '{name}'", hint)
+
+
+def models_hint(names: Sequence[str], name: str) -> str:
+    """Return the hint for a missing model: a similar name or the first ones. Without names, return ""."""
+    if near := closest(name, names):
+        return f"did you mean '{near}'?"
+    shown = ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
+    return f"its models are {shown}" if names else ""

@@ -18,6 +18,10 @@ from hermes_cli.errors import ServerError, ServerUnavailable
 PROBED: Final = ("llama-server", "ollama", "lmstudio", "vllm")
 """The kinds in the order in which a server is asked; each has an endpoint that the others do not have."""
 
+_ENDPOINTS: Final = ("/chat/completions", "/completions", "/models")
+"""The paths of OpenAI's API, which follow the URL of a server."""
+_WITHOUT_LIST: Final = 'set kind = "openai" and its model in a [servers.NAME] table'
+
 
 def apis(address: ServerAddress) -> Mapping[str, ServerApi]:
     """Return the API of each kind of server at an address."""
@@ -47,9 +51,18 @@ def detect(client: ServerClient, cancel: Cancel) -> ServerApi:
         if known["openai"].recognizes(client, cancel):
             return known["openai"]
     except StatusError as error:
-        hint = "see the server's log, or set its kind and its model in a [servers.NAME] table"
+        hint = f"see the server's log, or {_WITHOUT_LIST}"
         raise ServerError(f"{error.message}, when it was asked for its models", hint) from error
     raise ServerUnavailable(
-        f"{client.where} is not a model server that hermes knows",
-        "check the address; it usually ends with /v1",
+        f"the server at {client.address.base_url} is not a model server that hermes knows",
+        _hint(client.address.base_url),
     )
+
+
+def _hint(url: str) -> str:
+    """Return the hint for the URL of a server that is not recognized."""
+    for endpoint in _ENDPOINTS:
+        if url.endswith(endpoint):
+            return f"name the URL without {endpoint}: {url.removesuffix(endpoint)}"
+    no_list = f"if the server has OpenAI's API, but no list of models, {_WITHOUT_LIST}"
+    return f"check the address, which usually ends with /v1; {no_list}"

@@ -83,7 +83,8 @@ class Ollama:
             body = client.post(f"{self._root_url}/api/show", {"model": name}, cancel)
         except ServerUnavailable:
             models = self.models(client, cancel)
-            return pick_model(models, name if ":" in name else name + _DEFAULT_TAG, self.name)
+            full_name = name if ":" in name else name + _DEFAULT_TAG
+            return pick_model(models, full_name, self.name, f"download it with: ollama pull {name}")
         info = checked(body, client).get("model_info").table()
         architecture = info.get("general.architecture").text()
         return RemoteModel(name, max_context_size=context_size(info, f"{architecture}.context_length"))
