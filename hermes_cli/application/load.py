@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hermes_cli.application.model_choice import ModelChoice
 from hermes_cli.application.runtime import Runtime
-from hermes_cli.application.servers import open_server
+from hermes_cli.application.servers import connecting, open_server
 from hermes_cli.engines.background import BackgroundEngine
 from hermes_cli.engines.base import Cancel, Engine
 from hermes_cli.errors import ResourcesExhausted
@@ -33,13 +33,21 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
 
 
 def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False) -> Engine:
-    """Load the model, and show a progress bar.
+    """Load the model, and show a progress bar, or that a server is asked.
 
     If memory runs out, ask at a terminal whether to use a smaller plan; with `fallback`, use it without
     asking.
     """
     terminal = runtime.terminal
     notify = terminal.notice
+    if choice.server is not None:
+        with connecting(terminal, choice.server) as stop_waiting:
+
+            def notify_after(message: str) -> None:
+                stop_waiting()
+                notify(message)
+
+            return _load(runtime, choice, None, notify_after, Cancel())
     try:
         return _load(runtime, choice, None, notify, Cancel(), fallback=fallback)
     except ResourcesExhausted as error:

@@ -1,7 +1,7 @@
 """Opens models on servers: finds the server that a name means, lets the user choose a model, and connects."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from hermes_cli.options import suggestion
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import sanitize_line
 from hermes_cli.screen.terminal import Terminal
+from hermes_cli.screen.waiting import waiting
 
 if TYPE_CHECKING:  # imported only if a server is used
     from hermes_cli.engines.remote.engine import RemoteEngine
@@ -77,9 +78,10 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
         return address
     from hermes_cli.engines.remote.connection import connect, only_model
 
-    client, api = connect(address, runtime.environ, Cancel())
     try:
-        return address._replace(model=only_model(client, api, Cancel()))
+        with connecting(runtime.terminal, address):
+            client, api = connect(address, runtime.environ, Cancel())
+            return address._replace(model=only_model(client, api, Cancel()))
     except UsageError:
         if not runtime.terminal.asks:
             raise
@@ -116,6 +118,12 @@ def _choose(terminal: Terminal, models: "Sequence[RemoteModel]") -> str | None:
         problem = "several models begin with" if found else "there is no"
         terminal.notice(f"{problem} '{sanitize_line(answer)}'", essential=True)
     return None
+
+
+def connecting(terminal: Terminal, address: ServerAddress) -> AbstractContextManager[Callable[[], None]]:
+    """Show that the server is asked until the yielded function is called or the block ends."""
+    label = sanitize_line(address.label)
+    return waiting(terminal, lambda: f"connecting to {label} · Ctrl-C cancels")
 
 
 def open_server(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.engines.remote.fakes.http_server import Fault
 from tests.engines.remote.fakes.model import FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
 from tests.engines.remote.fakes.vllm import FakeVLLM
+from tests.run_hermes import script
 from tests.terminal.screen import PROMPT, Terminal
 
 Env = Mapping[str, str]
@@ -62,6 +64,25 @@ def test_a_long_list_of_models_takes_a_name_that_is_not_shown(home: Env) -> None
             term.type("model:19\r")
             term.expect("model +model:19$")
             assert term.leave() == 0
+
+
+def test_a_line_says_that_the_server_is_asked(home: Env, tmp_path: Path) -> None:
+    """At the start, and when `/model` switches to a server. Ctrl-C ends the wait."""
+    with FakeVLLM(fault=Fault(before_s=60)) as fake:
+        label = f"connecting to http://127.0.0.1:{fake.port} · Ctrl-C cancels"
+        with Terminal(["chat", "-m", fake.url], home) as term:
+            term.expect(label)
+            term.type("\x03")
+            assert term.leave() == 130
+        with Terminal(["chat", "-m", script(tmp_path, {"text": "Hi."})], home) as term:
+            term.expect(PROMPT)
+            for name in (fake.url, f"{fake.url}:hermes"):
+                term.type(f"/model {name}\r")
+                term.expect(label)
+                term.type("\x03")
+                term.expect(r"\(stopped\)\n>")
+            term.type("Hello\r")
+            term.expect(r"^Hi\.$")
 
 
 def test_a_first_message_is_not_lost_while_the_server_is_down(home: Env) -> None:

@@ -83,7 +83,10 @@ class RequestTimer:
             return ServerUnavailable(message, "check the address, and that the server is running")
         if self._phase == "first":
             message = f"{where} has sent no answer for {min(limits.first_byte_s, limits.total_s):g} seconds"
-            return ServerBusy(message, "try again later, or set a longer timeout in [servers.NAME]")
+            longer = (
+                ", or set a longer timeout in [servers.NAME]" if limits.first_byte_s < limits.total_s else ""
+            )
+            return ServerBusy(message, f"try again later{longer}")
         seconds = min(limits.between_bytes_s, limits.total_s)
         return ServerError(
             f"{where} has stopped in the middle of an answer for {seconds:g} seconds", "try again"
