@@ -204,7 +204,8 @@ class ReplHost:
         """Return the model's name and precision, or its server, or "scripted"."""
         plan, server = self.choice.plan, self.choice.server
         if server is not None:
-            return sanitize_line(f"{server.model} · {server.label}")
+            name = server.model.rpartition("/")[2] if server.model.endswith(".gguf") else server.model
+            return sanitize_line(f"{name} · {server.label}")  # llama-server names a model by its path
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def plan_line(self) -> str:
@@ -241,7 +242,10 @@ class ReplHost:
         """
         flags, model = replace(self.flags, context=str(size)), self.choice.selected.model
         if self.choice.server is not None:
+            earlier = self.choice.connection
             self._switch(session, lambda: with_request(self.choice, PlanRequest(size)))
+            if earlier is not None and self.choice.connection is not None:
+                self.choice.connection.keep_estimate(earlier)
             self.flags = flags
             return
         if self.choice.plan is None or model is None:

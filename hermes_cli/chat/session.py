@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hermes_cli.chat.members import Member, named
 from hermes_cli.chat.recorder import Recorder
@@ -13,7 +13,15 @@ from hermes_cli.chat.session_prompt import SessionPrompt
 from hermes_cli.chat.session_state import SessionState
 from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
-from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, UnsupportedOption
+from hermes_cli.engines.base import (
+    Cancel,
+    Chunk,
+    Completion,
+    Engine,
+    FinishReason,
+    UnsupportedOption,
+    Usage,
+)
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
@@ -22,6 +30,9 @@ from hermes_cli.untrusted.deadline import Deadline
 
 if TYPE_CHECKING:
     from hermes_cli.chat.prompt import Prompt  # imported with the first prompt
+
+NEARLY_FULL: Final = 0.9
+"""Share of the context window. An answer that was cut below it has met another limit."""
 
 
 class Session(SessionState):
@@ -285,10 +296,13 @@ class Session(SessionState):
             return f"it repeated itself for {repeated}; set loop_guard to 0 to allow that"
         if reason is not FinishReason.LENGTH:
             return ""
-        generated = self.last.usage.completion_tokens if self.last else 0
+        usage, window = self.last.usage if self.last else Usage(), self.engine.context_size
+        generated = usage.completion_tokens
         if generated == self.options.options.max_tokens:
             return f"max_tokens is {generated:,}"
-        return f"the context window of {self.engine.context_size:,} tokens is full"
+        if generated and usage.prompt_tokens + generated < NEARLY_FULL * window:
+            return f"the server's own limit was reached after {generated:,} tokens"
+        return f"the context window of {window:,} tokens is full"
 
 
 def without_first_spaces(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

@@ -292,6 +292,27 @@ def test_several_models_are_listed_in_a_pipe(home: Env) -> None:
         assert hermes("ask", "-m", "ollama:openhermes", "Hi", env=home).stdout == b"Hello.\n"
 
 
+def test_an_answer_that_the_servers_own_limit_cuts_is_reported_as_such(home: Env) -> None:
+    """The window that hermes knows is far from full."""
+    with FakeOpenAI() as fake:
+        result = hermes("ask", "-m", f"{fake.url}:hermes", "--loop-guard", "0", "Tell me a story.", env=home)
+    assert result.code == 0
+    assert re.search(
+        "the answer was cut: the server's own limit was reached after [0-9,]+ tokens", result.stderr
+    )
+
+
+def test_another_context_window_keeps_what_estimates_have_learned(home: Env) -> None:
+    """In the fake's vocabulary, each character is a token."""
+    with FakeOpenAI() as fake:
+        fake.model.answers = ["I see."]
+        lines = f"{'word ' * 80}\n/context\n/context 1000\n/context\n"
+        shown = hermes("chat", "-m", f"{fake.url}:hermes", env=home, stdin=lines.encode()).stderr
+    before, after = (row[1] for row in map(str.split, shown.splitlines()) if row[0] == "total")
+    assert before == after
+    assert int(before) > 400
+
+
 def test_a_chat_goes_on_in_the_context_window_that_an_error_of_the_server_names(home: Env) -> None:
     """The message is not lost: old turns are left out, and it is sent again."""
     with FakeOpenAI() as fake:

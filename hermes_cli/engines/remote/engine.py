@@ -75,9 +75,9 @@ class RemoteEngine:
         self.tokenizer_problem = tokenizer_problem
         self._notify = notify
         self._cutter = LiteralCutter(vocabulary.control_literals if vocabulary is not None else ())
-        self._estimate = TokenEstimate()
+        self.estimate = TokenEstimate()
         self._counted = lru_cache(CACHED_COUNTS)(
-            vocabulary.count if vocabulary is not None else self._estimate.count
+            vocabulary.count if vocabulary is not None else self.estimate.count
         )
 
     @property
@@ -281,7 +281,7 @@ class RemoteEngine:
         size = f"{self.context_size:,} tokens"
         self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
         if self._vocabulary is None:
-            self._estimate.learn(messages, overflow.prompt_tokens)
+            self.estimate.learn(messages, overflow.prompt_tokens)
             self._counted.cache_clear()
 
     def _completion(
@@ -319,10 +319,10 @@ class RemoteEngine:
         if agreement is Agreement.DIFFERENT and is_comparable:
             self._use_estimates(expected, reported)
         if self._vocabulary is None:
-            is_cut = self._estimate.seems_cut(messages, reported)
-            expected = self._estimate.count(messages)
+            is_cut = self.estimate.seems_cut(messages, reported)
+            expected = self.estimate.count(messages)
             if not is_cut:
-                self._estimate.learn(messages, reported)
+                self.estimate.learn(messages, reported)
                 self._counted.cache_clear()
         else:
             is_cut = agreement is Agreement.CUT
@@ -343,7 +343,13 @@ class RemoteEngine:
         self._notify(f"{self.tokenizer_problem}; token counts are estimates from now on")
         self.close()
         self._vocabulary = None
-        self._counted = lru_cache(CACHED_COUNTS)(self._estimate.count)
+        self._counted = lru_cache(CACHED_COUNTS)(self.estimate.count)
+
+    def keep_estimate(self, earlier: "RemoteEngine") -> None:
+        """Estimate tokens as an earlier engine of the same model does, which has learned from answers."""
+        if self._vocabulary is None:
+            self.estimate = earlier.estimate
+            self._counted = lru_cache(CACHED_COUNTS)(self.estimate.count)
 
     def prefill(self, messages: Sequence[Message], cancel: Cancel) -> None:
         """Evaluate the ids of the messages; see Engine.prefill. Most servers cannot do that."""
