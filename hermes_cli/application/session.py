@@ -265,7 +265,10 @@ def _open_recorder(runtime: Runtime, *, save: bool, required: bool) -> Recorder:
                 raise
             if not runtime.home_problem:  # it is already printed
                 report(error, "this conversation is not saved")
-    recorder = Recorder(store or Store(), lambda error: report(error, "saving stopped"))
+    if store is None:
+        store = Store()
+        runtime.at_exit.callback(store.close)  # the recorder closes only the store that it uses last
+    recorder = Recorder(store, lambda error: report(error, "saving stopped"))
     runtime.at_exit.callback(recorder.close)
     return recorder
 

@@ -3,6 +3,7 @@
 import io
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from hermes_cli.application.follow_conversation import Follower, conversation_text, follow
@@ -76,6 +77,5 @@ def test_following_ends_when_the_other_window_exits(tmp_path: Path, open_store: 
 
 def follow_in_thread(runtime: Runtime, file: Path, number: int) -> None:
     """Follow a conversation with a store for this thread."""
-    store = Store(file)
-    follow(runtime, store, number)
-    store.close()
+    with closing(Store(file)) as store:
+        follow(runtime, store, number)

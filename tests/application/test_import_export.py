@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,11 @@ def two_chats(home: Env, tmp_path: Path) -> Env:
 
 def titles(env: Env) -> list[str]:
     """Return the titles of the stored conversations, oldest first."""
-    store = Store(Paths.from_environment(env).conversations)
-    in_order = [
-        conversation.title
-        for conversation in sorted(store.conversations(), key=lambda conversation: conversation.id)
-    ]
-    store.close()
-    return in_order
+    with closing(Store(Paths.from_environment(env).conversations)) as store:
+        return [
+            conversation.title
+            for conversation in sorted(store.conversations(), key=lambda conversation: conversation.id)
+        ]
 
 
 @pytest.mark.parametrize("file_format", registry.FORMATS, ids=lambda file_format: file_format.name)

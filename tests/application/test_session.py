@@ -1,7 +1,8 @@
-"""Which messages a session marks as cacheable: a persona's own system prompt and examples only."""
+"""Which messages a session marks as cacheable (a persona's own prompt and examples only), and its stores."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hermes_cli.chat.recorder import Recorder
 from hermes_cli.chat.session import Session
 from hermes_cli.engines.base import Cancel
 from hermes_cli.engines.scripted import ScriptedEngine
+from hermes_cli.errors import StoreError
 from hermes_cli.messages import Message, Role
 from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import GenerationOptions, LayeredOptions
@@ -32,18 +34,21 @@ EXCHANGES = 3
 
 
 @pytest.fixture
-def runtime(home: Env) -> Runtime:
+def runtime(home: Env) -> Iterator[Runtime]:
     """A run in a pipe."""
-    return Runtime(Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False), home)  # noqa: FBT003 - see tests/run_hermes.py
+    opened = Runtime(Terminal(io.BytesIO(), io.BytesIO(), io.StringIO(), False, False, False), home)  # noqa: FBT003 - see tests/run_hermes.py
+    with opened.at_exit:
+        yield opened
 
 
 @pytest.fixture
-def session(runtime: Runtime, open_store: OpenStore) -> Session:
+def session(runtime: Runtime, open_store: OpenStore) -> Iterator[Session]:
     """A session with a persona, without flags."""
     members = open_members(
         runtime, Flags(), [runtime.persona("edward-elric")], GenerationOptions(), Deadline()
     )
-    return Session(ScriptedEngine(["One.", "Two."]), members, LayeredOptions(), Recorder(open_store()))
+    with closing(Recorder(open_store())) as recorder:
+        yield Session(ScriptedEngine(["One.", "Two."]), members, LayeredOptions(), recorder)
 
 
 def cacheable(session: Session) -> list[str]:
@@ -122,3 +127,16 @@ def test_the_engine_of_a_group_keeps_the_kv_caches_of_its_characters(
     session, choice = start_session(runtime, Flags(personas=personas, model=script(tmp_path)), save=False)
     assert choice.is_for_group is (len(personas) > 1)
     assert [member.persona.key for member in session.members] == personas
+
+
+def test_the_stores_in_memory_are_closed_at_exit(runtime: Runtime, tmp_path: Path) -> None:
+    """If the store on disk cannot be opened, there are two of them after `/nolog`."""
+    session, _ = start_session(runtime, Flags(model=script(tmp_path)), save=False)
+    first = session.recorder.store
+    session.stop_saving()
+    second = session.recorder.store
+    runtime.at_exit.close()
+    for store in (first, second):
+        assert store is not None
+        with pytest.raises(StoreError, match="closed database"):
+            store.conversations()

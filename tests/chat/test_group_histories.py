@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -278,10 +279,10 @@ def rows(nodes: Sequence[Node]) -> list[tuple[object, ...]]:
 def play(overflow: Overflow, steps: Sequence[tuple[str, str, int]]) -> GroupHistory:
     """Make the moves, with all checks after each of them."""
     history = GroupHistory(overflow)
-    for step in steps:
-        history.move(*step)
-        history.check()
-    history.store.close()
+    with closing(history.store):
+        for step in steps:
+            history.move(*step)
+            history.check()
     return history
 
 

@@ -1,6 +1,7 @@
 """Tests that the tree, the screen and the store agree after any moves, with every kind of failure."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from itertools import count
 from typing import Any
 
@@ -212,12 +213,11 @@ def moves(*names: str) -> st.SearchStrategy[list[tuple[str, str, int]]]:
 @given(steps=moves(*MOVES, "resume", "system"))
 def test_the_store_has_the_tree_of_the_session(opening: str, steps: list[tuple[str, str, int]]) -> None:
     """After every move, whatever fails, the store has the same tree and position, and no text twice."""
-    store = Store()
-    history = History(opening, store)
-    for step in steps:
-        history.move(*step)
-        history.check()
-    store.close()
+    with closing(Store()) as store:
+        history = History(opening, store)
+        for step in steps:
+            history.move(*step)
+            history.check()
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
@@ -227,15 +227,12 @@ def test_the_tree_does_not_depend_on_the_store(
     opening: str, steps: list[tuple[str, str, int]], writes: int
 ) -> None:
     """The same moves give the same tree with a store, without one, and with one that fails at any point."""
-    stores = Store(), None, FailingStore(writes)
-    histories = [History(opening, store) for store in stores]
-    for step in steps:
+    with closing(Store()) as store, closing(FailingStore(writes)) as failing, ExitStack() as stack:
+        histories = [History(opening, each) for each in (store, None, failing)]
         for history in histories:
-            history.move(*step)
-        assert histories[0].snapshot == histories[1].snapshot == histories[2].snapshot
-    assert len(histories[2].failures) <= 1
-    for history in histories:
-        history.session.recorder.close()
-    for store in stores:
-        if store is not None:
-            store.close()
+            stack.callback(history.session.recorder.close)  # the failing store is replaced by another
+        for step in steps:
+            for history in histories:
+                history.move(*step)
+            assert histories[0].snapshot == histories[1].snapshot == histories[2].snapshot
+        assert len(histories[2].failures) <= 1

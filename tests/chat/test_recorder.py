@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.locks import LOCKS_FOLDER, ConversationLocks
 from hermes_cli.store.store import Store
 from hermes_cli.tree import MessageState
-from tests.database import chain
+from tests.database import OpenStore, chain
 
 SYSTEM = Message(Role.SYSTEM, "Be brief.")
 
@@ -195,33 +196,38 @@ def test_a_store_that_fails_is_reported_once_and_the_chat_works(store: Store) ->
     session = new_session(store, "A", "B")
     session.recorder.on_failure = failures.append
     store.close()
-    send(session, "1")
-    send(session, "2")
-    assert [m.text for m in session.conversation][1:] == ["1", "A", "2", "B"]
-    assert len(failures) == 1
+    with closing(session.recorder):
+        send(session, "1")
+        send(session, "2")
+        assert [m.text for m in session.conversation][1:] == ["1", "A", "2", "B"]
+        assert len(failures) == 1
 
 
-def test_stopping_after_a_failure_counts_the_messages_on_disk(tmp_path: Path, store: Store) -> None:
+def test_stopping_after_a_failure_counts_the_messages_on_disk(
+    tmp_path: Path, store: Store, open_store: OpenStore
+) -> None:
     """The later messages, which are in memory only, are not counted; the part on disk can still be found."""
-    failing = Store(tmp_path / "conversations.db")
+    failing = open_store(tmp_path / "conversations.db")
     session = new_session(failing, "A", "B", "C")
     send(session, "1")
     failing.close()
-    send(session, "2")
-    assert len(stored_turns(store)) == 2
-    on_disk = session.recorder.left_on_disk
-    assert session.stop_saving() == 2
-    assert session.recorder.left_on_disk == on_disk == (failing, 1)
-    session.clear()
-    assert session.stop_saving() == 0
+    with closing(session.recorder):
+        send(session, "2")
+        assert len(stored_turns(store)) == 2
+        on_disk = session.recorder.left_on_disk
+        assert session.stop_saving() == 2
+        assert session.recorder.left_on_disk == on_disk == (failing, 1)
+        session.clear()
+        assert session.stop_saving() == 0
 
 
 def test_stopping_after_the_first_write_failed_counts_nothing(store: Store) -> None:
     """No message of the conversation is on disk."""
     session = new_session(store, "A")
     store.close()
-    send(session, "1")
-    assert session.stop_saving() == 0
+    with closing(session.recorder):
+        send(session, "1")
+        assert session.stop_saving() == 0
 
 
 def test_a_conversation_is_locked_from_its_creation_on(store: Store) -> None:

@@ -1,6 +1,5 @@
 """Tests of the findings of `hermes doctor`: for each problem, what it prints and its exit code."""
 
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hermes_cli.models import gpu_advice
 from hermes_cli.models.llama_build import LlamaBuild
 from hermes_cli.store.store import Store
 from tests.cli.test_models import set_hardware
+from tests.database import OpenStore, raw_database
 from tests.models.plan.machines import gpu, machine
 from tests.run_hermes import hermes, script
 
@@ -122,17 +122,15 @@ def test_the_database_of_another_program_is_reported(scripted: Env) -> None:
     """It is left as it is."""
     path = Path(scripted["OPENHERMES_HOME"]) / "data" / "conversations.db"
     path.parent.mkdir(parents=True)
-    with sqlite3.connect(path) as connection:
+    with raw_database(path) as connection:
         connection.execute("CREATE TABLE t (x)")
-    connection.close()
     assert codes(scripted) == ["conversations"]
 
 
-def test_a_healthy_database_is_not_reported(scripted: Env) -> None:
+def test_a_healthy_database_is_not_reported(scripted: Env, open_store: OpenStore) -> None:
     """Neither while another process has it open."""
-    store = Store(Path(scripted["OPENHERMES_HOME"]) / "data" / "conversations.db")
+    open_store(Path(scripted["OPENHERMES_HOME"]) / "data" / "conversations.db")
     assert codes(scripted) == []
-    store.close()
 
 
 def test_a_missing_library_is_reported(scripted: Env, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Tests of the JSON format, which holds the whole tree and is read back unchanged."""
 
 import json
+from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
@@ -26,15 +27,16 @@ def test_conversations_survive_a_round_trip_through_file_and_store(transcripts: 
     assert [without_ids(transcript) for transcript in read] == [
         without_ids(transcript) for transcript in transcripts
     ]
-    store = Store()
-    store.adopt([])  # the store's own ids must not matter
-    numbers = store.adopt((transcript.conversation, transcript.tree.nodes) for transcript in [*read, *read])
     kept = []
-    for number in numbers[len(read) :]:
-        stored = store.conversation(number)
-        assert stored is not None
-        kept.append(Transcript.of(stored, store.tree(number)))
-    store.close()
+    with closing(Store()) as store:
+        store.adopt([])  # the store's own ids must not matter
+        numbers = store.adopt(
+            (transcript.conversation, transcript.tree.nodes) for transcript in [*read, *read]
+        )
+        for number in numbers[len(read) :]:
+            stored = store.conversation(number)
+            assert stored is not None
+            kept.append(Transcript.of(stored, store.tree(number)))
     assert json_tree.write(kept) == text
 
 

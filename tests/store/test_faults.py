@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -83,10 +83,9 @@ def test_a_conversation_that_cannot_be_locked_is_reported_and_not_kept(
     """If a conversation cannot be locked, one error is reported, the chat goes on and nothing is kept."""
     (tmp_path / "claims").write_text("in the way")
     store, errors = open_store(tmp_path / "conversations.db"), list[StoreError]()
-    session = Session(
-        ScriptedEngine(["A"]), [Member()], LayeredOptions(GenerationOptions()), Recorder(store, errors.append)
-    )
-    assert "".join(chunk.text for chunk in session.send("1", Cancel())) == "A"
+    with closing(Recorder(store, errors.append)) as recorder:
+        session = Session(ScriptedEngine(["A"]), [Member()], LayeredOptions(GenerationOptions()), recorder)
+        assert "".join(chunk.text for chunk in session.send("1", Cancel())) == "A"
     assert ([error.exit_code for error in errors], store.conversations()) == ([75], [])
 
 
@@ -107,14 +106,14 @@ def test_a_full_disk_is_reported_once_and_loses_no_question(
     """A full disk is reported once, the chat goes on, and all questions sent before are in the file."""
     file = tmp_path / "conversations.db"
     store, errors = open_store(file), list[StoreError]()
-    questions = list[str]()
-    session = Session(
-        ScriptedEngine(["word " * 200] * 30, 100_000),
-        [Member()],
-        LayeredOptions(GenerationOptions()),
-        Recorder(store, errors.append),
-    )
-    with limited_file_size(file.stat().st_size + free_pages * 4096):
+    questions, limit = list[str](), file.stat().st_size + free_pages * 4096
+    with closing(Recorder(store, errors.append)) as recorder, limited_file_size(limit):
+        session = Session(
+            ScriptedEngine(["word " * 200] * 30, 100_000),
+            [Member()],
+            LayeredOptions(GenerationOptions()),
+            recorder,
+        )
         for number in range(30):
             stream = session.send(f"question {number}", Cancel())
             next(stream)

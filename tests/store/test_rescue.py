@@ -2,7 +2,6 @@
 
 import random
 import shutil
-import sqlite3
 import time
 import tracemalloc
 from pathlib import Path
@@ -253,10 +252,11 @@ def test_rows_of_an_earlier_schema_version_are_saved(
     """A rescue saves rows of an earlier version, without a setting, and those of this version with it."""
     file = tmp_path / "data" / "conversations.db"
     file.parent.mkdir()
-    first = sqlite3.connect(file, isolation_level=None)
-    schema.migrate(first, schema.MIGRATIONS[:version])
-    first.execute("INSERT INTO conversations (title, persona, created, updated) VALUES ('old', 'ed', 1, 2)")
-    first.close()
+    with raw_database(file) as first:
+        schema.migrate(first, schema.MIGRATIONS[:version])
+        first.execute(
+            "INSERT INTO conversations (title, persona, created, updated) VALUES ('old', 'ed', 1, 2)"
+        )
     store = open_store(file)
     number = store.begin([], "new")
     store.set_setting(number, SavedSettings(user="Ann", note="Be brief.", summaries=((3, "They met."),)))

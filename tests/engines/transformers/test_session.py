@@ -15,6 +15,7 @@ from hermes_cli.engines.tokenizer_json import Vocabulary
 from hermes_cli.messages import Opening, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions
 from hermes_cli.store.store import Store
+from tests.database import OpenStore
 from tests.engines.transformers.conftest import engine_over
 
 OPENING = Opening("You are a lighthouse keeper.")
@@ -24,9 +25,9 @@ SHORT = GenerationOptions(temperature=0, repetition_penalty=1, max_tokens=12, lo
 class CountingSession:
     """A session that checks for each answer that exactly the ids outside of the cache were prefilled."""
 
-    def __init__(self, model: Any, vocabulary: Vocabulary, file: Path) -> None:
+    def __init__(self, model: Any, vocabulary: Vocabulary, store: Store) -> None:
         self.vocabulary = vocabulary
-        self.store = Store(file)
+        self.store = store
         engine = engine_over(model, vocabulary)
         self.session = Session(engine, [Member(opening=OPENING)], LayeredOptions(SHORT), Recorder(self.store))
         self._cached: list[int] = []
@@ -54,9 +55,11 @@ class CountingSession:
 
 
 @pytest.fixture
-def counted(mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path) -> CountingSession:
+def counted(
+    mistral: Any, mistral_vocabulary: Vocabulary, tmp_path: Path, open_store: OpenStore
+) -> CountingSession:
     """A session over the tiny Mistral that is kept in a file."""
-    return CountingSession(mistral, mistral_vocabulary, tmp_path / "conversations.db")
+    return CountingSession(mistral, mistral_vocabulary, open_store(tmp_path / "conversations.db"))
 
 
 def test_every_move_prefills_only_new_ids(counted: CountingSession) -> None:
@@ -78,14 +81,14 @@ def test_every_move_prefills_only_new_ids(counted: CountingSession) -> None:
 
 
 def test_a_resumed_conversation_has_the_same_ids(
-    counted: CountingSession, mistral: Any, mistral_vocabulary: Vocabulary
+    counted: CountingSession, mistral: Any, mistral_vocabulary: Vocabulary, open_store: OpenStore
 ) -> None:
     """A resumed conversation has the same prompt ids, and its answers have recorded ids."""
     counted.ask("Good evening!")
     counted.ask("And the wind?")
     ids = mistral_vocabulary.format.ids(counted.session.conversation.messages)
     counted.store.close()
-    later = CountingSession(mistral, mistral_vocabulary, counted.store.file or Path())
+    later = CountingSession(mistral, mistral_vocabulary, open_store(counted.store.file))
     saved_conversations.resume(later.session, later.store.conversations()[0])
     assert mistral_vocabulary.format.ids(later.session.conversation.messages) == ids
     turn_ids = [m.turn_ids for m in later.session.conversation if m.role is Role.ASSISTANT]

@@ -1,7 +1,6 @@
 """`/edit #ID`, `/delete` and `/hide`: changes of any message, in a pipe. The S is the system prompt."""
 
 import re
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from hermes_cli.config import Paths
 from hermes_cli.store import schema
-from hermes_cli.store.store import Store
+from tests.database import OpenStore, raw_database
 from tests.repl.commands.test_commands import A3, chat, tree
 from tests.run_hermes import Result, hermes, script
 
@@ -126,18 +125,15 @@ def test_a_message_on_another_branch_is_not_edited(home: Env, tmp_path: Path) ->
     assert "/goto 2 goes to it" in result.stderr
 
 
-def test_messages_of_an_earlier_version_are_not_hidden(home: Env) -> None:
+def test_messages_of_an_earlier_version_are_not_hidden(home: Env, open_store: OpenStore) -> None:
     """The column is added to a database of version 4."""
     path = Paths.from_environment(home).conversations
     path.parent.mkdir(parents=True)
-    connection = sqlite3.connect(path, isolation_level=None)
-    schema.migrate(connection, schema.MIGRATIONS[:4])
-    connection.execute("INSERT INTO conversations (title, created, updated) VALUES ('old', 1, 1)")
-    connection.execute(
-        "INSERT INTO messages (conversation, role, text, state, created) "
-        "VALUES (1, 'user', 'hello', 'complete', 1)"
-    )
-    connection.close()
-    store = Store(path)
-    assert [(node.text, node.is_hidden) for node in store.tree(1)] == [("hello", False)]
-    store.close()
+    with raw_database(path) as connection:
+        schema.migrate(connection, schema.MIGRATIONS[:4])
+        connection.execute("INSERT INTO conversations (title, created, updated) VALUES ('old', 1, 1)")
+        connection.execute(
+            "INSERT INTO messages (conversation, role, text, state, created) "
+            "VALUES (1, 'user', 'hello', 'complete', 1)"
+        )
+    assert [(node.text, node.is_hidden) for node in open_store(path).tree(1)] == [("hello", False)]

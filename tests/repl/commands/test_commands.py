@@ -36,11 +36,9 @@ def chat(
 
 def tree(env: Env) -> tuple[list[str], list[str]]:
     """Return the texts in the tree of the latest conversation, and those on its visible path."""
-    store = Store(Paths.from_environment(env).conversations)
-    last = store.conversations()[0]
-    texts = [node.text for node in store.tree(last.id)], [node.text for node in store.path(last.leaf)]
-    store.close()
-    return texts
+    with contextlib.closing(Store(Paths.from_environment(env).conversations)) as store:
+        last = store.conversations()[0]
+        return [node.text for node in store.tree(last.id)], [node.text for node in store.path(last.leaf)]
 
 
 def turn(role: str, text: str) -> str:

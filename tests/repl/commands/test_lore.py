@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -289,12 +290,10 @@ def test_a_deleted_persona_is_not_replaced_by_another(sera: Env, tmp_path: Path)
 def test_the_typed_lines_of_a_conversation_include_notes(sera: Env, tmp_path: Path) -> None:
     """`/forget` removes these lines from the input history."""
     chat(sera, tmp_path, "/note It rains. 2", "hi")
-    store = Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")
-    (conversation,) = store.conversations()
-    assert {"/note It rains.", "/note It rains. 2"} <= input_history.lines_of(
-        conversation, store.tree(conversation.id)
-    )
-    store.close()
+    with closing(Store(Path(sera["OPENHERMES_HOME"]) / "data" / "conversations.db")) as store:
+        (conversation,) = store.conversations()
+        lines = input_history.lines_of(conversation, store.tree(conversation.id))
+    assert {"/note It rains.", "/note It rains. 2"} <= lines
 
 
 def test_lore_off_excludes_an_entry_until_it_is_switched_on(sera: Env, tmp_path: Path) -> None:

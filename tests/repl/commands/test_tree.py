@@ -41,10 +41,8 @@ def chat(env: Env, tmp_path: Path, *lines: str, flags: tuple[str, ...] = ()) -> 
 
 def visible(env: Env, index: int = 0) -> list[str]:
     """Return the visible texts of a conversation; `index` 0 is the one used last."""
-    store = Store(Paths.from_environment(env).conversations)
-    path = [message.text for message in store.path(store.conversations()[index].leaf)]
-    store.close()
-    return path
+    with contextlib.closing(Store(Paths.from_environment(env).conversations)) as store:
+        return [message.text for message in store.path(store.conversations()[index].leaf)]
 
 
 def test_regen_adds_an_answer_beside_the_first(home: Env, tmp_path: Path) -> None:
