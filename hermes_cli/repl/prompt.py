@@ -34,6 +34,8 @@ from hermes_cli.repl.typed_keys import keep_typed_keys
 from hermes_cli.screen.sanitize import LONG_LINE, REPLACEMENT, sanitize, sanitize_line
 
 TICK_S = 0.1
+FIRST_KEYS_S = 0.01
+"""Seconds for keys that were typed ahead, before a model is loaded."""
 COUNT_AFTER_STOP_S = 0.1
 """The longest wait for a server that counts tokens after Ctrl-C, before the prompt appears."""
 STYLE = Style.from_dict(
@@ -190,7 +192,7 @@ class PromptReader:
         loading = self._state.loading
         if loading is None or not loading.is_loading():
             return
-        await asyncio.sleep(0)
+        await asyncio.sleep(FIRST_KEYS_S)
         loading.start()
         while loading.is_loading():
             self._tick += 1
