@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hermes_cli.engines.base import UnsupportedOption
 from hermes_cli.engines.remote.address import ServerAddress
+from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.models.selected_model import SelectedModel
 from hermes_cli.options import LayeredOptions
 

@@ -19,9 +19,9 @@ from hermes_cli.engines.base import (
     Completion,
     Engine,
     FinishReason,
-    UnsupportedOption,
     Usage,
 )
+from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import GenerationOptions, LayeredOptions

@@ -11,15 +11,11 @@ import operator
 import time
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from hermes_cli.config import ENV_PREFIX
-from hermes_cli.errors import UsageError
 from hermes_cli.messages import Message, TurnIds
 from hermes_cli.options import GenerationOptions
 from hermes_cli.placement import Placement
-
-_OTHERWISE: Final = "or use a model on this machine"
 
 
 class Cancel:
@@ -44,26 +40,6 @@ class Cancel:
 
 class RequestCancelled(Exception):  # noqa: N818 - the caller requested it
     """The caller cancelled a request to a server. Its connection is closed."""
-
-
-class UnsupportedOption(UsageError):  # noqa: N818 - the name states the problem
-    """An option is set that the engine does not have. `engine` and `option` are their names."""
-
-    def __init__(self, engine: str, option: str) -> None:
-        super().__init__(f"{engine} does not support '{option}'", f"unset '{option}', {_OTHERWISE}")
-        self.engine = engine
-        self.option = option
-
-    def from_source(self, source: str) -> UsageError:
-        """Return the error for a value from `source`, one of LayeredOptions. Its hint removes the value."""
-        if source == "command line":
-            flag = f"--{self.option.replace('_', '-')}"
-            return UsageError(f"{self.engine} does not support {flag}", f"omit {flag}, {_OTHERWISE}")
-        hints = {
-            "config file": f"remove it with 'hermes config unset {self.option}', {_OTHERWISE}",
-            "environment": f"unset {ENV_PREFIX}{self.option.upper()}, {_OTHERWISE}",
-        }
-        return UsageError(f"{self.message} ({source})", hints.get(source, "use a model on this machine"))
 
 
 class FinishReason(StrEnum):

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, UnsupportedOption, Usage
+from hermes_cli.engines.base import Chunk, Completion, FinishReason, Timings, Usage
+from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.messages import Message, Role, TurnIds
 from hermes_cli.options import GenerationOptions
 from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer

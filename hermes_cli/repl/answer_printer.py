@@ -105,7 +105,7 @@ class AnswerPrinter:
             yield
         except ServerError as error:
             if self.has_text and self.interactive:
-                error.hint = error.hint.replace("try again", "the text so far is kept; /retry asks again")
+                error.hint = "the text so far is kept; /retry asks again"
             raise
 
     def draft(self, state: ReplState, start: StartAnswer) -> str:

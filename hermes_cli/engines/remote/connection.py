@@ -12,7 +12,6 @@ from hermes_cli.engines.remote.key import read_key
 from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 from hermes_cli.engines.remote.servers.api import RemoteModel, ServerApi
 from hermes_cli.engines.remote.servers.detection import detect
-from hermes_cli.engines.remote.servers.ollama import Ollama
 from hermes_cli.engines.remote.vocabulary import RemoteVocabulary
 from hermes_cli.errors import ServerError, ServerUnavailable, UsageError
 from hermes_cli.prompts.prompt_format import PromptFormat
@@ -107,8 +106,7 @@ def only_model(client: ServerClient, api: ServerApi, cancel: Cancel) -> str:
             return choice[0].name
     if not models:
         named = f"load one there, or name one: -m {client.address.argument}:MODEL"
-        hint = "download one with: ollama pull MODEL" if api.kind == Ollama.kind else named
-        raise ServerUnavailable(f"{client.where} lists no models", hint)
+        raise ServerUnavailable(f"{client.where} lists no models", api.if_no_models or named)
     names = ", ".join(model.name for model in models[:SHOWN_MODELS])
     more = ", …" if len(models) > SHOWN_MODELS else ""
     raise UsageError(

@@ -9,10 +9,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, Protocol
 
-from hermes_cli.engines.base import Cancel, FinishReason, Progress, UnsupportedOption, Usage
+from hermes_cli.engines.base import Cancel, FinishReason, Progress, Usage
 from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.event_stream import EventDecoder, ServerSentEvents
 from hermes_cli.engines.remote.failures import one_line
+from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.errors import ServerError, UsageError
 from hermes_cli.messages import Message
 from hermes_cli.options import FIELDS, GenerationOptions
@@ -137,7 +138,8 @@ class ServerApi(Protocol):
     `kind` is one of `server_settings.KINDS`, and `name` how it is written. `tokens` is None if it has none.
     `cannot_continue` is the reason why an assistant's message cannot be continued, or "". If it
     `can_exclude_reasoning`, a model answers without reasoning if the budget for it is 0. A server that
-    `keeps_models` does not unload one after some minutes. `options` are the generation options that it has.
+    `keeps_models` does not unload one after some minutes. `options` are the generation options that it
+    has, and `if_no_models` is the hint if it has no models, or "".
     """
 
     kind: str
@@ -145,6 +147,7 @@ class ServerApi(Protocol):
     cannot_continue: str
     can_exclude_reasoning: bool
     keeps_models: bool
+    if_no_models: str
     options: Collection[str]
     tokens: TokenApi | None
 

@@ -56,6 +56,7 @@ class LlamaServer:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = True
+    if_no_models = ""
     options: Collection[str] = frozenset({*OPTIONS, *REASONING, "max_tokens"})
 
     def __init__(self, base_url: str, root_url: str) -> None:

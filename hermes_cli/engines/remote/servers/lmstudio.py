@@ -41,6 +41,7 @@ class LMStudio:
     cannot_continue = "its API does not document how"
     can_exclude_reasoning = False
     keeps_models = True
+    if_no_models = ""
     options: Collection[str] = frozenset(OPTIONS)
     tokens: TokenApi | None = None
 

@@ -49,6 +49,7 @@ class Ollama:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = False
+    if_no_models = "download one with: ollama pull MODEL"
     options: Collection[str] = frozenset({*OPTIONS, *REASONING})
     tokens: TokenApi | None = None
 

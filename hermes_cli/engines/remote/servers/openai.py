@@ -33,6 +33,7 @@ class OpenAI:
     cannot_continue = "it starts a new one after each message"
     can_exclude_reasoning = False
     keeps_models = True
+    if_no_models = ""
     options: Collection[str] = frozenset({*OPTIONS, "max_tokens"})
     tokens: TokenApi | None = None
 

@@ -52,6 +52,7 @@ class VLLM:
     cannot_continue = ""
     can_exclude_reasoning = True
     keeps_models = True
+    if_no_models = ""
     options: Collection[str] = frozenset({*OPTIONS, *REASONING, "repetition_range"})
 
     def __init__(self, base_url: str, root_url: str) -> None:
