@@ -36,7 +36,7 @@ from hermes_cli.engines.remote.vocabulary import Agreement, RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Message, Role
-from hermes_cli.options import GenerationOptions
+from hermes_cli.options import MIN_CONTEXT, GenerationOptions
 from hermes_cli.placement import Placement
 from hermes_cli.prompts.prompt_format import PromptFormat, continues_answer, excludes_reasoning
 
@@ -274,8 +274,9 @@ class RemoteEngine:
         yield Chunk("", completion)
 
     def _shrink_context(self, overflow: ContextOverflow, messages: Sequence[Message]) -> None:
-        """Use the context window in an error of the server, if it is smaller than the known one."""
-        if not 0 < overflow.context_size < self.context_size:
+        """Use the context window in an error of a server that has not reported it, if it is smaller."""
+        is_known = self.model.context_size is not None
+        if is_known or not MIN_CONTEXT <= overflow.context_size < self.context_size:
             return
         self.context_size = self.max_context_size = overflow.context_size
         size = f"{self.context_size:,} tokens"
