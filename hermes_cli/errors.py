@@ -67,9 +67,13 @@ class FormatError(HermesError):
 
 
 class ContextOverflow(HermesError):  # noqa: N818 - the usual term
-    """The prompt does not fit the context window."""
+    """The prompt does not fit the context window.
+
+    `can_retry` is true if the engine has learned from the error of a server, so that a new prompt may fit.
+    """
 
     exit_code = 65
+    can_retry = False
 
     def __init__(self, prompt_tokens: int, context_size: int, hint: str = "shorten it") -> None:
         limit = 2 * context_size  # a longer text is not counted completely; see Engine.count_tokens

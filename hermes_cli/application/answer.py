@@ -98,18 +98,18 @@ def _print(
 ) -> None:
     """Print the answer in the format `output`, text with `shown`, and then the remarks about it.
 
-    `if_empty` is the notice for an answer without text, by default that the model returned none.
+    `if_empty` is the notice for an answer whose pieces have no text, by default that the model returned none.
     """
     terminal = runtime.terminal
     if output in {OutputFormat.JSON, OutputFormat.JSON_LINES}:
         _print_json(terminal, session, pieces, as_lines=output is OutputFormat.JSON_LINES)
     else:
-        has_text = _print_text(shown, pieces, at_once=output is OutputFormat.COMPLETE)
+        printed = _print_text(shown, pieces, at_once=output is OutputFormat.COMPLETE)
         if session.cut_short:
             terminal.notice(f"the answer was cut: {session.cut_short}", essential=True)
-        elif not has_text:
+        elif not "".join(printed).strip():
             only = "the model only reasoned" if session.reasoning else "the model returned no text"
-            terminal.notice(if_empty or only)
+            terminal.notice(if_empty if printed and if_empty else only)
     for remark in (*session.remarks, *session.prompt_settings.scripts.new_problems()):
         terminal.notice(remark)
     for warning in session.warnings:
@@ -137,8 +137,8 @@ def _rewritten(pieces: Iterator[str], rewrite: Rewrite) -> Iterator[str]:
             yield rewrite("".join(received))
 
 
-def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> bool:
-    """Print the answer and a newline, and return whether the answer has text.
+def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> list[str]:
+    """Print the answer and a newline, and return its pieces.
 
     If generation fails or is interrupted, print the text so far.
     """
@@ -153,7 +153,7 @@ def _print_text(output: Renderer, pieces: Iterator[str], *, at_once: bool) -> bo
             if at_once:
                 output.write("".join(received))
             output.end()
-    return any(piece.strip() for piece in received)
+    return received
 
 
 def _print_json(terminal: Terminal, session: Session, pieces: Iterator[str], *, as_lines: bool) -> None:

@@ -224,7 +224,7 @@ class ReplHost:
         from hermes_cli.application.local_engine import use_smaller
 
         use_smaller(self.choice, smaller)
-        session.engine = self._open(self.choice)
+        session.engine = self._open(self.choice, session)
         session.recorder.set_model(self.choice.precision, self.choice.server_argument)
         self.runtime.terminal.notice(sanitize_line(self.choice.summary, LONG_LINE))
 
@@ -269,23 +269,25 @@ class ReplHost:
             if was_local:
                 before.close()
             choice = choose()
-            session.engine = self._open(choice)
+            session.engine = self._open(choice, session)
         except BaseException:
             if was_local:
-                session.engine = self._reopen()
+                session.engine = self._reopen(session)
             raise
         self.choice = choice
         session.recorder.set_model(choice.precision, choice.server_argument)
         if not was_local:
             before.close()
 
-    def _open(self, choice: ModelChoice) -> Engine:
-        return BackgroundEngine.around(open_engine(self.runtime, choice))
+    def _open(self, choice: ModelChoice, session: Session) -> Engine:
+        return BackgroundEngine.around(
+            open_engine(self.runtime, choice, notify_later=session.warnings.append)
+        )
 
-    def _reopen(self) -> Engine:
+    def _reopen(self, session: Session) -> Engine:
         """Reload the previous model. Ctrl-C only restarts the load, because a chat needs an engine."""
         while True:
             try:
-                return self._open(self.choice)
+                return self._open(self.choice, session)
             except KeyboardInterrupt:
                 continue

@@ -166,10 +166,17 @@ class Flags:
 
     def check_server(self) -> None:
         """Raise UsageError if a flag is set that chooses how a model runs on this machine."""
-        names = ("precision", "device", "gpu_layers", "kv", "chat_template")
-        given = [option_flag(name) for name in names if getattr(self, name) is not None]
-        if given:
+        if given := self._for_this_machine():
             raise UsageError(f"{given[0]} does not apply to a model on a server", f"omit {given[0]}")
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether a flag is set that chooses how a model runs on this machine."""
+        return bool(self._for_this_machine())
+
+    def _for_this_machine(self) -> list[str]:
+        names = ("precision", "device", "gpu_layers", "kv", "chat_template")
+        return [option_flag(name) for name in names if getattr(self, name) is not None]
 
     def check_raw(self, prefill: str, *, then_chat: bool = False) -> None:
         """Raise UsageError if a flag is set that has no meaning for plain text, which is no conversation."""

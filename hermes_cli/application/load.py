@@ -32,8 +32,13 @@ def open_later(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False)
     )
 
 
-def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False) -> Engine:
+def open_engine(
+    runtime: Runtime, choice: ModelChoice, *, fallback: bool = False, notify_later: Notify | None = None
+) -> Engine:
     """Load the model, and show a progress bar, or that a server is asked.
+
+    The engine of a server calls `notify_later` with its messages during an answer; by default, they are
+    printed at once.
 
     If memory runs out, ask at a terminal whether to use a smaller plan; with `fallback`, use it without
     asking.
@@ -42,12 +47,15 @@ def open_engine(runtime: Runtime, choice: ModelChoice, *, fallback: bool = False
     notify = terminal.notice
     if choice.server is not None:
         with connecting(terminal, choice.server) as stop_waiting:
+            is_open = False
 
-            def notify_after(message: str) -> None:
+            def route(message: str) -> None:
                 stop_waiting()
-                notify(message)
+                (notify_later if is_open and notify_later is not None else notify)(message)
 
-            return _load(runtime, choice, None, notify_after, Cancel())
+            engine = _load(runtime, choice, None, route, Cancel())
+            is_open = True
+            return engine
     try:
         return _load(runtime, choice, None, notify, Cancel(), fallback=fallback)
     except ResourcesExhausted as error:

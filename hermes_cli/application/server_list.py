@@ -10,7 +10,7 @@ from hermes_cli.engines.remote import address as addresses
 from hermes_cli.engines.remote.address import LOCAL_PORTS, OLLAMA_HOST, ServerAddress, local_servers
 from hermes_cli.engines.remote.server_state import ServerState, ask_servers
 from hermes_cli.engines.remote.servers.api import RemoteModel
-from hermes_cli.errors import ConfigError, HermesError, ServerUnavailable
+from hermes_cli.errors import ConfigError, HermesError, KeyRefused, ServerBusy
 from hermes_cli.screen.columns import columns
 from hermes_cli.screen.sanitize import LONG_LINE, sanitize_line
 
@@ -31,7 +31,7 @@ def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list
     """Ask the configured servers, and those at the default ports of this machine, for their state.
 
     The address in OLLAMA_HOST is asked, too. Those where no model server answers are left out. Raises
-    ConfigError if the config file or OLLAMA_HOST is invalid.
+    ConfigError if the config file is invalid.
     """
     found, invalid = _configured(runtime)
     usual = [f"http://127.0.0.1:{port}" for port in ports.values()]
@@ -40,13 +40,22 @@ def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list
     known = {_place(address) for address in found}
     others = list[ServerAddress]()
     for name in usual:
-        address = addresses.parse(name, {}, runtime.environ)
+        try:
+            address = addresses.parse(name, {}, runtime.environ)
+        except ConfigError as error:  # in OLLAMA_HOST
+            invalid.append(ServerState(name, "", error=error))
+            continue
         if address is not None and _place(address) not in known:
             known.add(_place(address))
             others.append(address)
     states = ask_servers([*found, *others], runtime.environ)
-    answered = [s for s in states[len(found) :] if not isinstance(s.error, ServerUnavailable)]
+    answered = [state for state in states[len(found) :] if _is_model_server(state)]
     return [*invalid, *states[: len(found)], *answered]
+
+
+def _is_model_server(state: ServerState) -> bool:
+    """Return whether a model server has answered, or a server that requires a key or is busy."""
+    return state.error is None or bool(state.kind) or isinstance(state.error, KeyRefused | ServerBusy)
 
 
 def _place(address: ServerAddress) -> tuple[str, int]:

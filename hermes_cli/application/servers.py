@@ -78,17 +78,17 @@ def with_model(runtime: Runtime, address: ServerAddress) -> ServerAddress:
         return address
     from hermes_cli.engines.remote.connection import connect, only_model
 
-    try:
-        with connecting(runtime.terminal, address):
-            client, api = connect(address, runtime.environ, Cancel())
+    with connecting(runtime.terminal, address):
+        client, api = connect(address, runtime.environ, Cancel())
+        try:
             return address._replace(model=only_model(client, api, Cancel()))
-    except UsageError:
-        if not runtime.terminal.asks:
-            raise
-        models = api.models(client, Cancel())
-        runtime.terminal.prose(f"{sanitize_line(api.name)} has several models:")
-        if (chosen := _choose(runtime.terminal, models)) is None:
-            raise
+        except UsageError as error:
+            if not runtime.terminal.asks:
+                raise
+            several, models = error, api.models(client, Cancel())
+    runtime.terminal.prose(f"{sanitize_line(api.name)} has several models:")
+    if (chosen := _choose(runtime.terminal, models)) is None:
+        raise several
     return address._replace(model=chosen)
 
 

@@ -67,7 +67,7 @@ def start_session(
         _check_templates(runtime, flags, personas)
     deadline = Deadline()
     members = open_members(runtime, flags, personas, sampling.options, deadline, input_text=input_text)
-    earlier_server = _earlier_server(runtime, earlier) if flags.model is None else None
+    earlier_server = _earlier_server(runtime, flags, earlier)
     model = earlier_server or flags.model
     if find_server(runtime, model) is not None:
         flags.check_server()
@@ -77,12 +77,14 @@ def start_session(
     choice.check_options(sampling)
     choice.is_for_group = len(personas) > 1
     recorder.set_model(choice.precision, choice.server_argument)
+    warnings = list[str]()
     engine = (
         open_later(runtime, choice, fallback=flags.fallback)
         if in_background
-        else open_engine(runtime, choice, fallback=flags.fallback)
+        else open_engine(runtime, choice, fallback=flags.fallback, notify_later=warnings.append)
     )
     session = Session(engine, members, sampling, recorder, deadline=deadline)
+    session.warnings = warnings
     if earlier is not None:
         saved_conversations.resume(session, earlier, members)
         if flags.personas and [persona.key for persona in personas] != earlier.persona_keys:
@@ -305,20 +307,23 @@ def _confirm_fork(runtime: Runtime, store: Store, found: StoredConversation) -> 
     return answer.startswith("f")
 
 
-def _earlier_server(runtime: Runtime, earlier: StoredConversation | None) -> str | None:
-    """Return the argument of -m for the server that gave the last answer of an earlier conversation."""
+def _earlier_server(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> str | None:
+    """Return the argument of -m for the server that gave the last answer of an earlier conversation.
+
+    Return None if a flag or the environment chooses another model, or a flag is for one on this machine.
+    """
     server = earlier.setting.server if earlier is not None else ""
-    if not server:
+    is_chosen = flags.model is not None or runtime.settings.source("model").startswith("environment")
+    if not server or is_chosen or flags.is_for_this_machine:
         return None
+    problem = "it is not in the config file any more"
     try:
-        found = find_server(runtime, server)
-    except HermesError:
-        found = None
-    if found is None:
-        name = sanitize_line(server)
-        runtime.terminal.notice(f"The last answer is from {name}, which is not in the config file any more.")
-        return None
-    return server
+        if find_server(runtime, server) is not None:
+            return server
+    except HermesError as error:
+        problem = error.message
+    runtime.terminal.notice(f"The last answer is from {sanitize_line(server)}: {problem}")
+    return None
 
 
 def _find_personas(runtime: Runtime, flags: Flags, earlier: StoredConversation | None) -> list[Persona]:

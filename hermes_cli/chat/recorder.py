@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from hermes_cli.engines.base import Completion, FinishReason
 from hermes_cli.errors import StoreError
-from hermes_cli.messages import Message, Opening
+from hermes_cli.messages import Message, Opening, Role
 from hermes_cli.options import GenerationOptions
 from hermes_cli.store.records import SavedSettings, StoredConversation
 from hermes_cli.store.store import Store
@@ -21,7 +21,7 @@ class Recorder:
     """Saves one conversation at a time in a store. Without a store, nothing is saved.
 
     If the store fails, `on_failure` is called, and a store in memory replaces it. `persona` is saved with the
-    conversation, and `precision` with each answer, next to the model's name.
+    conversation.
     """
 
     def __init__(
@@ -59,12 +59,15 @@ class Recorder:
     def begin(self, tree: Tree, opening: Opening, title: str = "") -> None:
         """Start recording a new conversation, which is not saved before its first turn.
 
-        If `title` is empty, the first turn becomes the title.
+        If `title` is empty, the first turn becomes the title. A tree that has turns is a copy of the earlier
+        conversation.
         """
         if self.store is not None and self.conversation is not None:
             self.store.locks.keep_only(None)
         self._tree, self._title = tree, title
-        self._opening, self._settings = opening, SavedSettings()
+        is_copy = any(node.role is Role.USER for node in tree.nodes)
+        server = self._settings.server if is_copy else ""
+        self._opening, self._settings = opening, SavedSettings(server=server)
         self.conversation, self._rows, self._partial, self._first_turn = None, {}, None, 0
         self.left_on_disk, self._count_on_disk = None, 0
 
@@ -129,10 +132,13 @@ class Recorder:
 
     def change_settings(self, settings: SavedSettings) -> None:
         """Save the settings of the conversation: the user's name, seed, note and summaries."""
-        self._settings = settings._replace(server=self._settings.server)
+        self._change_settings(settings._replace(server=self._settings.server))
+
+    def _change_settings(self, settings: SavedSettings) -> None:
+        self._settings = settings
         if self.conversation is not None:
             number = self.conversation
-            saved = self._settings.renumbered(self._rows)
+            saved = settings.renumbered(self._rows)
             self._try(lambda store: store.set_setting(number, saved))
 
     def save(self) -> None:
@@ -165,8 +171,7 @@ class Recorder:
         self._try(write)
         self._partial = None
         if self._settings.server != self._server:
-            self._settings = self._settings._replace(server=self._server)
-            self.change_settings(self._settings)
+            self._change_settings(self._settings._replace(server=self._server))
 
     def move(self) -> None:
         """Save the position of the cursor."""

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,8 @@ from hermes_cli.untrusted.deadline import Deadline
 if TYPE_CHECKING:
     from hermes_cli.chat.prompt import Prompt  # imported with the first prompt
 
+MOST_RETRIES: Final = 3
+"""How often a prompt is made again because a server reports that it does not fit."""
 NEARLY_FULL: Final = 0.9
 """Share of the context window. An answer that was cut below it has met another limit."""
 
@@ -145,15 +147,16 @@ class Session(SessionState):
             raise UsageError("your last turn has no answer yet", "/regen generates one")
         self.prompts.files = ()
         turn = replace(self._new_message(Role.USER, ""), is_open=True)
-        prompt = self._fitted((*self.turns, turn), self.next_speaker, cancel)
-        if prompt is None:
-            yield Chunk("", Completion(FinishReason.CANCELLED))
-            return
+
         # Post-history instructions and notes after the user's last turn are about the answer.
-        before = list(itertools.takewhile(lambda message: message is not turn, prompt.messages))
+        def up_to_turn(messages: Sequence[Message]) -> Sequence[Message]:
+            return [*itertools.takewhile(lambda message: message is not turn, messages), turn]
+
         options = self.options.options
         stops = (*options.stop, *(f"\n{member.name}:" for member in self.members))
-        chunks = self.engine.stream([*before, turn], replace(options, stop=stops), cancel)
+        options = replace(options, stop=stops)
+        turns, speaker = (*self.turns, turn), self.next_speaker
+        chunks = self._within_context(turns, speaker, options, cancel, up_to_turn)
         yield from without_first_spaces(chunks) if turn.is_named else chunks
 
     def _answer(
@@ -225,24 +228,33 @@ class Session(SessionState):
         options = replace(options, stop=tuple(dict.fromkeys((*options.stop, *stops))))
         chunks = self._within_context(turns, speaker, options, cancel)
         is_after_name = beginning.is_named and not beginning.text
-        try:
-            yield from without_first_spaces(chunks) if is_after_name else chunks
-        except UnsupportedOption as error:
-            raise error.from_source(self.options.source(error.option)) from None
+        yield from without_first_spaces(chunks) if is_after_name else chunks
 
     def _within_context(
-        self, turns: Sequence[Message], speaker: int, options: GenerationOptions, cancel: Cancel
+        self,
+        turns: Sequence[Message],
+        speaker: int,
+        options: GenerationOptions,
+        cancel: Cancel,
+        select: Callable[[Sequence[Message]], Sequence[Message]] = tuple,
     ) -> Iterator[Chunk]:
-        """Yield the answer. If the engine finds that its context window is smaller, make the prompt again."""
-        while (prompt := self._fitted(turns, speaker, cancel)) is not None:
+        """Yield the answer to the messages of the prompt that `select` returns.
+
+        If the engine learns about its context window from a server, the prompt is made again.
+        """
+        for is_last in (*[False] * MOST_RETRIES, True):
             try:
-                yield from self.engine.stream(prompt.messages, options, cancel)
-            except ContextOverflow:
-                if self.engine.context_size >= prompt.window:
+                if (prompt := self._fitted(turns, speaker, cancel)) is None:
+                    yield Chunk("", Completion(FinishReason.CANCELLED))
+                else:
+                    yield from self.engine.stream(select(prompt.messages), options, cancel)
+            except UnsupportedOption as error:
+                raise error.from_source(self.options.source(error.option)) from None
+            except ContextOverflow as overflow:
+                if is_last or not overflow.can_retry:
                     raise
             else:
                 return
-        yield Chunk("", Completion(FinishReason.CANCELLED))
 
     def _names_of_others(self, speaker: int) -> Iterator[str]:
         """Yield the stop strings that keep an answer from speaking for the other members."""

@@ -148,7 +148,7 @@ class Engine(Protocol):
     def context_size(self) -> int:
         """The context window in tokens, which the prompt and the answer share.
 
-        `stream` reduces it, and raises ContextOverflow, if a server reports that it has a smaller one.
+        `stream` reduces it, and raises ContextOverflow with `can_retry`, if a server reports a smaller one.
         """
 
     @property

@@ -23,6 +23,7 @@ class UnsupportedOption(UsageError):  # noqa: N818 - the name states the problem
             return UsageError(f"{self.engine} does not support {flag}", f"omit {flag}, {_OTHERWISE}")
         hints = {
             "config file": f"remove it with 'hermes config unset {self.option}', {_OTHERWISE}",
+            "/set": f"restore its default with '/set {self.option} default', {_OTHERWISE}",
             "environment": f"unset {ENV_PREFIX}{self.option.upper()}, {_OTHERWISE}",
         }
         return UsageError(f"{self.message} ({source})", hints.get(source, "use a model on this machine"))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from hermes_cli.errors import ReaderGone
+from hermes_cli.errors import HermesError, Interrupted
 from hermes_cli.screen.sanitize import sanitize
 from hermes_cli.screen.terminal import Terminal
 
@@ -100,8 +100,8 @@ class MarkdownRenderer:
 
     def end(self) -> None:
         """Paint the remaining text, and move the cursor below it."""
+        self._ended.set()
         with self._lock:
-            self._ended.set()
             self._end()
 
     def _write(self, text: str) -> None:
@@ -117,9 +117,7 @@ class MarkdownRenderer:
             return
         now = self._clock()
         if now >= self._next:
-            self._paint(ended=False)
-            cost = self._clock() - now
-            self._next = now + max(INTERVAL_S, SHARE * cost)
+            self._paint_growing(now)
         else:
             self._unpainted_at = now
             if self._late_painter.ident is None:
@@ -129,13 +127,17 @@ class MarkdownRenderer:
         """Until the end, paint text that is LATE_S old."""
         while not self._ended.wait(LATE_S):
             with self._lock:
-                at = self._unpainted_at
-                if at is None or self._ended.is_set() or self._clock() - at < LATE_S:
+                at, now = self._unpainted_at, self._clock()
+                if at is None or self._ended.is_set() or now - at < LATE_S:
                     continue
                 try:
-                    self._paint(ended=False)
-                except (ReaderGone, OSError):  # the next piece raises it again
+                    self._paint_growing(now)
+                except (HermesError, Interrupted):  # the terminal is gone, which the next piece reports
                     return
+
+    def _paint_growing(self, now: float) -> None:
+        self._paint(ended=False)
+        self._next = now + max(INTERVAL_S, SHARE * (self._clock() - now))
 
     def _end(self) -> None:
         if self._plain is not None:

@@ -89,6 +89,7 @@ def test_a_signal_while_the_model_loads_prints_the_report(
         wait_for_text(Paths.from_environment(home).conversations, b"SQLite format 3")
         child.send_signal(number)
         stdout, stderr = child.communicate(timeout=10)
+    assert (child.returncode, stderr) == (code, b"")
     text = {"text": "", "reasoning": ""} if flag == "--json" else {}
     assert json.loads(stdout) == {
         **text,
@@ -97,7 +98,6 @@ def test_a_signal_while_the_model_loads_prints_the_report(
         "usage": None,
         "timings": None,
     }
-    assert (child.returncode, stderr) == (code, b"")
 
 
 def test_lines_of_json_are_the_pieces_and_the_report(home: Env, tmp_path: Path) -> None:

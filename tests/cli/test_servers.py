@@ -450,20 +450,26 @@ def test_model_lists_the_servers_and_marks_the_current_model(home: Env) -> None:
 
 def test_a_conversation_goes_on_at_the_server_of_its_last_answer(home: Env, tmp_path: Path) -> None:
     """Unless -m names another model, or the server is not in the config file any more."""
-    env = {**home, "OPENHERMES_MODEL": script(tmp_path, {"text": "Scripted."}, {"text": "Scripted."})}
+    model = script(tmp_path, {"text": "Scripted."}, {"text": "Scripted."})
     with FakeVLLM() as fake:
-        fake.model.answers = ["I am Hermes.", "Still Hermes."]
-        configure(home, f'[servers.work]\nurl = "{fake.url}"')
-        assert hermes("ask", "--log", "-m", "work", "Who are you?", env=env).stdout == b"I am Hermes.\n"
-        assert hermes("ask", "-c", "And now?", env=env).stdout == b"Still Hermes.\n"
-        plan = hermes("chat", "-c", env=env, stdin=b"/show\n")
+        fake.model.answers = ["I am Hermes.", "Still Hermes.", "A copy."]
+        default = f'model = "{model}"\n'
+        server = f'[servers.work]\nurl = "{fake.url}"'
+        configure(home, default + server)
+        assert hermes("ask", "--log", "-m", "work", "Who are you?", env=home).stdout == b"I am Hermes.\n"
+        assert hermes("ask", "-c", "And now?", env=home).stdout == b"Still Hermes.\n"
+        plan = hermes("chat", "-c", env=home, stdin=b"/show\n/fork\n")
         assert "it gave the last answer of this conversation" in plan.stderr
-        configure(home, "")
-        gone = hermes("ask", "-c", "Hello?", env=env)
+        assert hermes("ask", "-c", "Who are you?", env=home).stdout == b"A copy.\n"
+        local = {**home, "OPENHERMES_MODEL": model}
+        assert hermes("chat", "-c", env=local, stdin=b"/model\n").code == 0
+        assert "scripted" in hermes("chat", "-c", env=local, stdin=b"/show\n").stderr
+        configure(home, default)
+        gone = hermes("ask", "-c", "Hello?", env=home)
         assert (gone.code, gone.stdout) == (0, b"Scripted.\n")
-        assert "The last answer is from work:hermes, which is not in the config file" in gone.stderr
-        configure(home, f'[servers.work]\nurl = "{fake.url}"')
-        assert hermes("ask", "-c", "Hello?", env=env).stdout == b"Scripted.\n"
+        assert "The last answer is from work:hermes: it is not in the config file" in gone.stderr
+        configure(home, default + server)
+        assert hermes("ask", "-c", "Hello?", env=home).stdout == b"Scripted.\n"
 
 
 @pytest.mark.slow

@@ -66,6 +66,16 @@ def test_a_long_list_of_models_takes_a_name_that_is_not_shown(home: Env) -> None
             assert term.leave() == 0
 
 
+def test_a_key_that_is_not_sent_is_the_error_at_a_terminal(home: Env) -> None:
+    """Although the server's models are asked for there."""
+    folder = Path(home["OPENHERMES_HOME"]) / "config"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text('[servers.work]\nurl = "http://192.0.2.1/v1"\nkey_env = "WORK_KEY"')
+    with Terminal(["chat", "-m", "work"], {**home, "WORK_KEY": "sk-secret"}) as term:
+        term.expect("the key of the server work was not sent without encryption")
+        assert term.leave() == 2
+
+
 def test_a_line_says_that_the_server_is_asked(home: Env, tmp_path: Path) -> None:
     """At the start, and when `/model` switches to a server. Ctrl-C ends the wait."""
     with FakeVLLM(fault=Fault(before_s=60)) as fake:

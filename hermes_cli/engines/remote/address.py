@@ -157,8 +157,8 @@ def from_settings(name: str, settings: ServerSettings) -> ServerAddress:
 def similar_url(text: str) -> str:
     """Return the URL that an incomplete one such as `localhost:8080` or `http:/box` means, or "" if none."""
     found = _INCOMPLETE.fullmatch(text)
-    if found is None or not (found["scheme"] or found["port"]):
-        return ""
+    if found is None or not (found["scheme"] or len(found["port"] or "") > len(":99")):
+        return ""  # the name of a model may end with a short number, such as openhermes:7
     scheme = (found["scheme"] or "http").rstrip(":/")
     try:
         address = _parse_url(f"{scheme}://{found['rest']}", UsageError)

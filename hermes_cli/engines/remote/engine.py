@@ -34,6 +34,7 @@ from hermes_cli.engines.remote.text_answer import TextAnswer
 from hermes_cli.engines.remote.token_estimate import TokenEstimate
 from hermes_cli.engines.remote.vocabulary import Agreement, RemoteVocabulary
 from hermes_cli.engines.stream_filters import Answer, reject_ban
+from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.errors import ContextOverflow, HermesError, UsageError
 from hermes_cli.messages import Message, Role
 from hermes_cli.options import MIN_CONTEXT, GenerationOptions
@@ -76,6 +77,7 @@ class RemoteEngine:
         self._notify = notify
         self._cutter = LiteralCutter(vocabulary.control_literals if vocabulary is not None else ())
         self.estimate = TokenEstimate()
+        self._has_learned_window = False
         self._counted = lru_cache(CACHED_COUNTS)(
             vocabulary.count if vocabulary is not None else self.estimate.count
         )
@@ -137,10 +139,12 @@ class RemoteEngine:
         self._api.chat_request(self.model, [Message(Role.USER, "")], options, self.context_size)
 
     def _reject_budget(self, options: GenerationOptions) -> None:
-        if options.thinking_budget or (options.thinking_budget == 0 and not self._api.can_exclude_reasoning):
+        if options.thinking_budget:
+            raise UnsupportedOption(self._api.name, "thinking_budget")
+        if options.thinking_budget == 0 and not self._api.can_exclude_reasoning:
             raise UsageError(
-                f"{self._api.name} does not support 'thinking_budget' = {options.thinking_budget}",
-                "unset 'thinking_budget', or --thinking off",
+                f"{self._api.name} cannot keep a model from reasoning",
+                "omit --thinking off, or a thinking_budget of 0",
             )
 
     def stream(
@@ -191,7 +195,10 @@ class RemoteEngine:
             options = replace(options, thinking_budget=budget)
         name = messages[-1].sent_text if messages and messages[-1].is_named else ""
         messages = self._rendered(messages)
-        self._require_room(self._count(messages, self.context_size))
+        tokens = self._count(messages, self.context_size)
+        self._require_room(tokens)
+        if self._has_learned_window and options.max_tokens is not None:  # it refuses more than fits
+            options = replace(options, max_tokens=min(options.max_tokens, self.context_size - tokens))
         request = self._api.chat_request(
             self.model, self._cutter.protected(messages), options, self.context_size
         )
@@ -251,7 +258,7 @@ class RemoteEngine:
         *,
         is_comparable: bool = False,
     ) -> Iterator[Chunk]:
-        usage, generated = Usage(), 0
+        usage, generated, has_begun = Usage(), 0, False
         stream: Any = parts
         try:
             with closing(stream):
@@ -260,30 +267,37 @@ class RemoteEngine:
                         break
                     usage = part.usage or usage
                     generated = max(part.generated, generated + len(part.ids))
+                    has_begun = has_begun or bool(part.text or part.reasoning or part.ids)
                     yield from answer.add(part)
                     if answer.is_stopped:
                         break
         except RequestCancelled:
             pass
         except ContextOverflow as overflow:
-            self._shrink_context(overflow, messages)
+            overflow.can_retry = not has_begun and self._learn_from(overflow, messages)
             raise
         if (chunk := answer.state.flush()).has_text:
             yield chunk
         completion = self._completion(answer, usage, generated, messages, is_comparable=is_comparable)
         yield Chunk("", completion)
 
-    def _shrink_context(self, overflow: ContextOverflow, messages: Sequence[Message]) -> None:
-        """Use the context window in an error of a server that has not reported it, if it is smaller."""
+    def _learn_from(self, overflow: ContextOverflow, messages: Sequence[Message]) -> bool:
+        """Use the numbers of tokens in an error of the server. Return whether one of them is news.
+
+        The context window is used if the server has not reported it and it is smaller than the assumed one.
+        """
+        before = self._count(messages, self.context_size)
         is_known = self.model.context_size is not None
-        if is_known or not MIN_CONTEXT <= overflow.context_size < self.context_size:
-            return
-        self.context_size = self.max_context_size = overflow.context_size
-        size = f"{self.context_size:,} tokens"
-        self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
+        is_smaller = not is_known and MIN_CONTEXT <= overflow.context_size < self.context_size
+        if is_smaller:
+            self.context_size = self.max_context_size = overflow.context_size
+            self._has_learned_window = True
+            size = f"{self.context_size:,} tokens"
+            self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
         if self._vocabulary is None:
             self.estimate.learn(messages, overflow.prompt_tokens)
             self._counted.cache_clear()
+        return is_smaller or self._count(messages, self.context_size) > before
 
     def _completion(
         self,

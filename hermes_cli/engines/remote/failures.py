@@ -29,6 +29,10 @@ _NUMBERS: Final = (
     re.compile(r"request \((?P<prompt>\d{1,9}) tokens\).{0,60}\((?P<context>\d{1,9}) tokens\)"),
     re.compile(
         r"maximum context length is (?P<context>\d{1,9}) tokens.{0,120}?"
+        r"\((?P<prompt>\d{1,9}) (?:tokens )?(?:in|from) the (?:messages|input|prompt)"
+    ),
+    re.compile(
+        r"maximum context length is (?P<context>\d{1,9}) tokens.{0,120}?"
         r"(?:contains|has|resulted in|requested) (?:at least )?(?P<prompt>\d{1,9})"
     ),
 )

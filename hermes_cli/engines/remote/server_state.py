@@ -74,8 +74,10 @@ def ask_servers(
 def _state(
     address: ServerAddress, environ: Mapping[str, str], cancel: Cancel, settings: ClientSettings
 ) -> ServerState:
+    kind = ""
     try:
         client, api = connect(address, environ, cancel, settings)
+        kind = api.kind
         models = api.models(client, cancel)
         if len(models) == 1:
             models = [_detailed(models[0], client, api, cancel)]
@@ -84,7 +86,7 @@ def _state(
     except RequestCancelled:
         return _failed(address, _slow(address, settings.limits.connect_s))
     except Exception as error:  # noqa: BLE001 - one server must not hide the others
-        return _failed(address, as_hermes_error(error))
+        return _failed(address, as_hermes_error(error), kind)
     return ServerState(
         address.label,
         address.base_url,
@@ -123,8 +125,8 @@ def _model_error(
     return None
 
 
-def _failed(address: ServerAddress, error: HermesError) -> ServerState:
-    return ServerState(address.label, address.base_url, address.kind, error=error)
+def _failed(address: ServerAddress, error: HermesError, kind: str = "") -> ServerState:
+    return ServerState(address.label, address.base_url, kind, error=error)
 
 
 def _slow(address: ServerAddress, limit_s: float) -> HermesError:

@@ -7,6 +7,8 @@ from hermes_cli.messages import Message
 
 FIRST_RATIO: Final = 0.4
 """Tokens per byte before the first answer: more than the 0.2 to 0.35 of English text and code."""
+MAX_RATIO: Final = 1.0
+"""No tokenizer makes more tokens of a text than it has bytes."""
 PER_MESSAGE: Final = 6
 """Tokens around each message. ChatML has 5, Llama 3 has 5 or 6."""
 MARGIN: Final = 1.05
@@ -34,7 +36,7 @@ class TokenEstimate:
         size = _size(messages)
         around = PER_MESSAGE * (len(messages) + 1)
         if size >= MIN_BYTES and tokens > around:
-            self._ratio = (tokens - around) / size
+            self._ratio = min((tokens - around) / size, MAX_RATIO)
             self.is_learned = True
 
     def seems_cut(self, messages: Sequence[Message], tokens: int) -> bool:

@@ -144,6 +144,16 @@ def test_a_status_becomes_an_error_with_the_servers_message(
             },
             (5000, 4096),
         ),
+        (
+            {
+                "error": {
+                    "message": "This model's maximum context length is 4096 tokens. However, you requested "
+                    "4500 tokens (1500 in the messages, 3000 in the completion).",
+                    "code": "context_length_exceeded",
+                }
+            },
+            (1500, 4096),
+        ),
     ],
 )
 def test_a_prompt_that_is_too_long_for_the_server_is_an_overflow(
