@@ -98,8 +98,8 @@ def states_text(states: Sequence[ServerState], environ: Mapping[str, str]) -> st
 
 def _lines(state: ServerState, rows: Iterator[str]) -> Iterator[str]:
     """Yield the lines of a server; its rows are the next ones of `rows`."""
-    where = f"{state.name} · {state.url}" if "://" not in state.name else state.url
-    yield sanitize_line(" · ".join(filter(None, (where, state.title))), LONG_LINE)
+    name = state.name if "://" not in state.name else ""
+    yield sanitize_line(" · ".join(filter(None, (name, state.url, state.title))), LONG_LINE)
     for problem in filter(None, (state.error, state.model_error)):
         yield sanitize_line(f"  {'; '.join(filter(None, (problem.message, problem.hint)))}", LONG_LINE)
     if state.error is None and not state.models:

@@ -142,6 +142,10 @@ def test_the_ollama_of_the_environment_is_listed(home: Env) -> None:
         assert hermes("models", "plan", "ollama", env=env).code == 0
     assert [(state.name, state.url) for state in states] == [("ollama", fake.url)]
     assert "  ollama:openhermes:latest " in text
+    wrong = {**home, "OLLAMA_HOST": "box:99999"}
+    lines = states_text(all_states(runtime(wrong), {}), wrong).splitlines()
+    assert lines[0] == "ollama"
+    assert lines[1].endswith("check the environment variable OLLAMA_HOST")
 
 
 def test_a_broken_server_at_a_default_port_is_listed_with_its_error(home: Env) -> None:
