@@ -6,9 +6,9 @@ random fault (`server_faults.py`). One move in ten is a `hermes ask` or `hermes 
 own, which is sometimes interrupted.
 
 After each move a new store must load the whole conversation, with every text that was shown. A fault that is
-harmless must not change an answer. A move may raise only HermesError, and takes at most MOST_S. No traceback,
-escape sequence or key is in any output or in the database, and no thread or connection is left over. Exits 1
-if one of these does not hold.
+harmless must not change an answer. A move may raise only HermesError, and takes at most MOST_S. No traceback
+or key is in any output or in the database, no escape sequence in a message, and no thread or connection is
+left over. Exits 1 if one of these does not hold.
 """
 
 import faulthandler
@@ -147,6 +147,8 @@ class Play:
             else:
                 outcome, most_s = self._session_move(name, answer), MOST_S
             seconds = time.monotonic() - began
+        if self.engine.context_size < CONTEXT:  # an error named it; /context tries the larger one again
+            self.engine = self.session.engine = self._connect()
         self.result.outcomes[name][outcome] += 1
         if most_s == MOST_S:
             self.result.slowest = max(self.result.slowest, (seconds, f"{name} at {self.kind}"))

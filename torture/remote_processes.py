@@ -51,8 +51,8 @@ class CommandLine:
         wrong = []
         if code not in CODES or "Traceback" in errors or "bug in hermes" in errors:
             wrong.append(said)
-        if "\x1b" in output + errors:
-            wrong.append(f"an escape sequence in the output of {said}")
+        if "\x1b" in errors:  # the answer itself is written to a pipe unchanged
+            wrong.append(f"an escape sequence in the messages of {said}")
         if KEY in output + errors:
             wrong.append(f"the key is in the output of {said}")
         if output.strip() and not texts["user", "complete", question]:

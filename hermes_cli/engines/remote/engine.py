@@ -290,7 +290,7 @@ class RemoteEngine:
         is_known = self.model.context_size is not None
         is_smaller = not is_known and MIN_CONTEXT <= overflow.context_size < self.context_size
         if is_smaller:
-            self.context_size = self.max_context_size = overflow.context_size
+            self.context_size = overflow.context_size
             self._has_learned_window = True
             size = f"{self.context_size:,} tokens"
             self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
