@@ -464,6 +464,7 @@ def test_a_conversation_goes_on_at_the_server_of_its_last_answer(home: Env, tmp_
         local = {**home, "OPENHERMES_MODEL": model}
         assert hermes("chat", "-c", env=local, stdin=b"/model\n").code == 0
         assert "scripted" in hermes("chat", "-c", env=local, stdin=b"/show\n").stderr
+        assert "scripted" in hermes("chat", "-c", "--device", "cpu", env=home, stdin=b"/show\n").stderr
         configure(home, default)
         gone = hermes("ask", "-c", "Hello?", env=home)
         assert (gone.code, gone.stdout) == (0, b"Scripted.\n")

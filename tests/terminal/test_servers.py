@@ -1,5 +1,6 @@
 """`hermes chat` with a model on a server, on a pty: the choice of a model, servers that are down or hang."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from tests.engines.remote.clients import FAKES, Fake, OtherModel
 from tests.engines.remote.fakes.http_server import Fault
 from tests.engines.remote.fakes.model import FakeModel
 from tests.engines.remote.fakes.ollama import FakeOllama
+from tests.engines.remote.fakes.openai_server import FakeOpenAI
 from tests.engines.remote.fakes.vllm import FakeVLLM
 from tests.run_hermes import script
 from tests.terminal.screen import PROMPT, Terminal
@@ -64,6 +66,21 @@ def test_a_long_list_of_models_takes_a_name_that_is_not_shown(home: Env) -> None
             term.type("model:19\r")
             term.expect("model +model:19$")
             assert term.leave() == 0
+
+
+def test_what_a_server_reports_is_not_printed_into_the_status_line(home: Env, tmp_path: Path) -> None:
+    """Also if `/model` has switched to the server."""
+    with FakeOpenAI() as fake, Terminal(["chat", "-m", script(tmp_path, {"text": "Hi."})], home) as term:
+        term.expect(PROMPT)
+        term.type(f"/model {fake.url}:hermes\r")
+        term.expect("Switched to")
+        fake.fault = Fault(before_s=1, path="/v1/chat/completions")
+        for answer in ("One.", "Two.", "Three."):
+            fake.model.answers = [answer] * 2
+            term.type(f"{'word ' * 60}\r")
+            term.expect(rf"^{re.escape(answer)}$")
+            term.expect(PROMPT)
+        term.expect("^the OpenAI API has a context window of 1,024 tokens")
 
 
 def test_a_key_that_is_not_sent_is_the_error_at_a_terminal(home: Env) -> None:
