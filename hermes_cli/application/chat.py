@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hermes_cli import __version__
@@ -204,8 +204,9 @@ class ReplHost:
         """Return the model's name and precision, or its server, or "scripted"."""
         plan, server = self.choice.plan, self.choice.server
         if server is not None:
-            name = server.model.rpartition("/")[2] if server.model.endswith(".gguf") else server.model
-            return sanitize_line(f"{name} · {server.label}")  # llama-server names a model by its path
+            # llama-server and vLLM name a model by its path if it has no alias.
+            name = PurePosixPath(server.model).name if server.model.startswith("/") else server.model
+            return sanitize_line(f"{name} · {server.label}")
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 
     def plan_line(self) -> str:

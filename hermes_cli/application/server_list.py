@@ -30,7 +30,7 @@ def configured_states(runtime: Runtime) -> list[ServerState]:
 def all_states(runtime: Runtime, ports: Mapping[str, int] = LOCAL_PORTS) -> list[ServerState]:
     """Ask the configured servers, and those at the default ports of this machine, for their state.
 
-    The address in OLLAMA_HOST is asked, too. Those where no model server answers are left out. Raises
+    The address in OLLAMA_HOST is asked, too. A default port where no model server answers is left out. Raises
     ConfigError if the config file is invalid.
     """
     found, invalid = _configured(runtime)

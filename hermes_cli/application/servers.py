@@ -52,6 +52,7 @@ def suggested_server(runtime: Runtime, name: str | None) -> Iterator[None]:
     except UnknownModel as error:
         text = name or runtime.settings.model or ""
         message, hint = _unknown(text, runtime.settings.servers)
+        # The hint may begin with where the name is set.
         raise UnknownModel(message, error.hint.replace(SPELLINGS, hint or SPELLINGS)) from None
 
 

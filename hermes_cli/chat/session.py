@@ -13,14 +13,7 @@ from hermes_cli.chat.session_prompt import SessionPrompt
 from hermes_cli.chat.session_state import SessionState
 from hermes_cli.chat.turn_scripts import answer_rewriter
 from hermes_cli.engines.background import BackgroundEngine, is_ready
-from hermes_cli.engines.base import (
-    Cancel,
-    Chunk,
-    Completion,
-    Engine,
-    FinishReason,
-    Usage,
-)
+from hermes_cli.engines.base import Cancel, Chunk, Completion, Engine, FinishReason, Usage
 from hermes_cli.engines.unsupported_option import UnsupportedOption
 from hermes_cli.errors import ContextOverflow, Interrupted, UsageError
 from hermes_cli.messages import Message, Role
@@ -242,7 +235,7 @@ class Session(SessionState):
 
         If the engine learns about its context window from a server, the prompt is made again.
         """
-        for is_last in (*[False] * MOST_RETRIES, True):
+        for retries in range(MOST_RETRIES + 1):
             try:
                 if (prompt := self._fitted(turns, speaker, cancel)) is None:
                     yield Chunk("", Completion(FinishReason.CANCELLED))
@@ -251,7 +244,7 @@ class Session(SessionState):
             except UnsupportedOption as error:
                 raise error.from_source(self.options.source(error.option)) from None
             except ContextOverflow as overflow:
-                if is_last or not overflow.can_retry:
+                if retries == MOST_RETRIES or not overflow.can_retry:
                     raise
             else:
                 return

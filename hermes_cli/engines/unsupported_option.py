@@ -1,4 +1,4 @@
-"""The error for an option that an engine does not have, with a hint that depends on where it is set."""
+"""The error for an option that an engine does not have. Its hint says how to remove the value."""
 
 from typing import Final
 

@@ -162,7 +162,7 @@ class Terminal:
     def ask(self, question: str, *, discard_typed: bool = False) -> str:
         """Ask a question on standard error, and return the typed line; it is empty at the end of input.
 
-        Ctrl-C ends the row of the question, and raises KeyboardInterrupt.
+        Ctrl-C ends the row of the question.
         With `discard_typed`, the lines that were typed before the question do not answer it.
         """
         with self.typing(shown=True):
@@ -173,7 +173,7 @@ class Terminal:
             self.prompt(self._fitted_question(question))
             try:
                 return self.stdin.readline().decode("utf-8", "replace")
-            except KeyboardInterrupt:
+            except (Interrupted, KeyboardInterrupt):
                 self.prompt("\n")
                 raise
 

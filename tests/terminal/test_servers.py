@@ -51,6 +51,7 @@ def test_no_model_is_chosen_by_ctrl_d_or_ctrl_c(home: Env, key: str, code: int) 
             term.expect(r"1 to 2 \[1\]:")
             term.type(key)
             assert term.leave() == code
+            assert (b"^C\r\n" in term.raw) == (code == 130)  # the shell's prompt is in the next row
             assert ("has 2 models: openhermes:latest, mistral:7b" in term.text) == (code == 2)
             assert "/api/chat" not in fake.paths()
 

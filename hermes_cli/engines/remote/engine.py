@@ -21,13 +21,7 @@ from hermes_cli.engines.remote.client import ServerClient
 from hermes_cli.engines.remote.failures import EndpointMissing
 from hermes_cli.engines.remote.local_vocabulary import LocalVocabulary
 from hermes_cli.engines.remote.protected_messages import LiteralCutter
-from hermes_cli.engines.remote.servers.api import (
-    AnswerPart,
-    Level,
-    RemoteModel,
-    ServerApi,
-    options_left_to,
-)
+from hermes_cli.engines.remote.servers.api import AnswerPart, Level, RemoteModel, ServerApi, options_left_to
 from hermes_cli.engines.remote.servers.chat_completions import models_hint
 from hermes_cli.engines.remote.streamed_answer import IdsAnswer, PlainAnswer
 from hermes_cli.engines.remote.text_answer import TextAnswer
@@ -77,7 +71,6 @@ class RemoteEngine:
         self._notify = notify
         self._cutter = LiteralCutter(vocabulary.control_literals if vocabulary is not None else ())
         self.estimate = TokenEstimate()
-        self._has_learned_window = False
         self._counted = lru_cache(CACHED_COUNTS)(
             vocabulary.count if vocabulary is not None else self.estimate.count
         )
@@ -197,7 +190,7 @@ class RemoteEngine:
         messages = self._rendered(messages)
         tokens = self._count(messages, self.context_size)
         self._require_room(tokens)
-        if self._has_learned_window and options.max_tokens is not None:  # it refuses more than fits
+        if self.model.context_size is not None and options.max_tokens is not None:  # vLLM refuses more
             options = replace(options, max_tokens=min(options.max_tokens, self.context_size - tokens))
         request = self._api.chat_request(
             self.model, self._cutter.protected(messages), options, self.context_size
@@ -291,7 +284,7 @@ class RemoteEngine:
         is_smaller = not is_known and MIN_CONTEXT <= overflow.context_size < self.context_size
         if is_smaller:
             self.context_size = overflow.context_size
-            self._has_learned_window = True
+            self.model = self.model._replace(context_size=self.context_size)
             size = f"{self.context_size:,} tokens"
             self._notify(f"{self._api.name} has a context window of {size}; hermes uses it from now on")
         if self._vocabulary is None:
