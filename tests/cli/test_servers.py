@@ -2,13 +2,10 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -292,48 +289,6 @@ def test_several_models_are_listed_in_a_pipe(home: Env) -> None:
         assert hermes("ask", "-m", "ollama:openhermes", "Hi", env=home).stdout == b"Hello.\n"
 
 
-def test_an_answer_that_the_servers_own_limit_cuts_is_reported_as_such(home: Env) -> None:
-    """The window that hermes knows is far from full."""
-    with FakeOpenAI() as fake:
-        result = hermes("ask", "-m", f"{fake.url}:hermes", "--loop-guard", "0", "Tell me a story.", env=home)
-    assert result.code == 0
-    assert re.search(
-        "the answer was cut: the server's own limit was reached after [0-9,]+ tokens", result.stderr
-    )
-
-
-def test_another_context_window_keeps_what_estimates_have_learned(home: Env) -> None:
-    """In the fake's vocabulary, each character is a token."""
-    with FakeOpenAI() as fake:
-        fake.model.answers = ["I see."]
-        lines = f"{'word ' * 80}\n/context\n/context 1000\n/context\n"
-        shown = hermes("chat", "-m", f"{fake.url}:hermes", env=home, stdin=lines.encode()).stderr
-    before, after = (row[1] for row in map(str.split, shown.splitlines()) if row[0] == "total")
-    assert before == after
-    assert int(before) > 400
-
-
-def test_a_chat_goes_on_in_the_context_window_that_an_error_of_the_server_names(home: Env) -> None:
-    """The message is not lost: old turns are left out, and it is sent again."""
-    with FakeOpenAI() as fake:
-        fake.model.answers = [f"Answer {number}." for number in range(30)]
-        lines = "".join(f"Question {number}: {'why? ' * 20}\n" for number in range(30))
-        arguments = ["-m", f"{fake.url}:hermes", "--on-overflow", "drop"]
-        result = hermes("chat", *arguments, stdin=lines.encode(), env=home)
-    assert result.code == 0, result.stderr
-    assert result.stdout.decode().splitlines() == [f"Answer {number}." for number in range(30)]
-    assert "has a context window of 1,024 tokens; hermes uses it from now on" in result.stderr
-    assert "The context is full" in result.stderr
-
-
-def test_a_context_window_larger_than_the_servers_is_reported(home: Env) -> None:
-    """The window of the server is used then."""
-    with FakeVLLM(FakeModel(answers=["Hello."])) as fake:
-        result = hermes("ask", "-m", fake.url, "--context", "8192", "Hi", env=home)
-        assert (result.code, result.stdout) == (0, b"Hello.\n")
-        assert "vLLM has a context window of 1,024 tokens, not 8,192" in result.stderr
-
-
 class Echoing(FakeOpenAI):
     """A server that repeats the key in its answers and errors."""
 
@@ -365,50 +320,6 @@ def test_the_key_is_never_written_or_shown(home: Env, tmp_path: Path) -> None:
     assert (tmp_path / "export.json") in files
     assert KEY.encode() not in shown
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
-
-
-class Cutting(FakeLMStudio):
-    """A server that reports a larger context window than it has."""
-
-    def loaded_entry(self) -> dict[str, Any]:
-        return {**super().loaded_entry(), "loaded_context_length": 8192}
-
-
-def test_a_prompt_that_the_server_cuts_is_reported(home: Env) -> None:
-    """After an answer that shows how many tokens the text has."""
-    with Cutting(FakeModel(answers=["Hello.", "Yes."])) as fake:
-        lines = b"Hi\n" + b"word " * 500 + b"\n"
-        result = hermes("chat", "-m", fake.url, env=home, stdin=lines)
-    assert result.stdout == b"Hello.\nY\n"  # the cut prompt leaves room for one token
-    assert "LM Studio cut the prompt" in result.stderr
-    assert "the server read 1,023" in result.stderr
-
-
-def started(*arguments: str, env: Env) -> "subprocess.Popen[bytes]":
-    """Start hermes in a process of its own, with pipes."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hermes_cli", *arguments],
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **env},
-    )
-
-
-def wait_for(condition: Any) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def saved_texts(env: Env) -> list[str]:
-    """Return the texts of the saved conversation."""
-    exported = hermes("sessions", "export", "1", "--format", "openai", env=env)
-    messages: list[dict[str, str]] = exported.json["messages"]
-    return [message["content"] for message in messages if message["role"] != "system"]
 
 
 @pytest.mark.parametrize(
@@ -471,66 +382,6 @@ def test_a_conversation_goes_on_at_the_server_of_its_last_answer(home: Env, tmp_
         assert "The last answer is from work:hermes: it is not in the config file" in gone.stderr
         configure(home, default + server)
         assert hermes("ask", "-c", "Hello?", env=home).stdout == b"Scripted.\n"
-
-
-@pytest.mark.slow
-def test_ctrl_c_during_the_answer_keeps_what_was_said(home: Env, fake: Fake) -> None:
-    """The turn and the text so far are saved, and the connection is closed."""
-    fake.fault = Fault(between_s=0.02)
-    with started("chat", "-m", fake.url, env=home) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(b"Tell me a story.\n")
-        process.stdin.flush()
-        assert process.stdout.read(4) == b"Once"
-        process.send_signal(signal.SIGINT)
-        code = process.wait(10)
-        rest, errors = process.communicate()
-    assert code == 130
-    assert b"Traceback" not in errors
-    wait_for(lambda: fake.closed_early)
-    question, answer = saved_texts(home)
-    assert question == "Tell me a story."
-    assert answer.startswith("Once")
-    assert (b"Once" + rest).decode().strip() in answer + "\n"
-
-
-@pytest.mark.slow
-def test_ctrl_c_during_the_wait_keeps_the_message(home: Env, fake: Fake, kind: str) -> None:
-    """The message was saved before the answer was requested."""
-    answer_path = {"llama-server": "/completion", "vllm": "/v1/completions", "ollama": "/api/chat"}
-    path = answer_path.get(kind, "/v1/chat/completions")
-    fake.fault = Fault(before_s=60, path=path)
-    with started("chat", "-m", fake.url, env=home) as process:
-        assert process.stdin is not None
-        process.stdin.write(b"Tell me a story.\n")
-        process.stdin.flush()
-        wait_for(lambda: path in fake.paths())
-        process.send_signal(signal.SIGINT)
-        begin = time.monotonic()
-        assert process.wait(10) == 130
-        assert time.monotonic() - begin < 5
-        assert b"Traceback" not in process.communicate()[1]
-    assert saved_texts(home) == ["Tell me a story."]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["llama-server", "vllm"])
-def test_ctrl_c_ends_ask_while_the_server_encodes_the_prompt(home: Env, kind: str, fake: Fake) -> None:
-    """The exit code is that of Ctrl-C."""
-    del kind
-    fake.fault = Fault(before_s=60, path="/tokenize", text="Tell me a story.")
-    with started("ask", "-m", fake.url, "Tell me a story.", env=home) as process:
-        assert process.stdin is not None
-        process.stdin.close()
-        wait_for(lambda: fake.requests and "Tell me a story." in str(fake.requests[-1].body))
-        begin = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-        assert time.monotonic() - begin < 5
-        assert process.stderr is not None
-        assert b"Traceback" not in process.stderr.read()
-    wait_for(lambda: fake.closed_early)
 
 
 HEAVY = (
