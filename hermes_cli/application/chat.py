@@ -205,7 +205,8 @@ class ReplHost:
         plan, server = self.choice.plan, self.choice.server
         if server is not None:
             # llama-server and vLLM name a model by its path if it has no alias.
-            name = PurePosixPath(server.model).name if server.model.startswith("/") else server.model
+            is_path = server.model.startswith(("/", ".")) or server.model.endswith(".gguf")
+            name = PurePosixPath(server.model).name if is_path else server.model
             return sanitize_line(f"{name} · {server.label}")
         return f"{plan.model} {plan.precision}" if plan else "scripted"
 

@@ -18,6 +18,9 @@ from hermes_cli.screen.terminal import Terminal
     ("model", "shown"),
     [
         ("/models/OpenHermes-2-Mistral-7B-GGUF/openhermes-2.Q4_K_M.gguf", "openhermes-2.Q4_K_M.gguf"),
+        ("models/openhermes-2.gguf", "openhermes-2.gguf"),
+        ("/models/openhermes-2-awq", "openhermes-2-awq"),
+        ("../openhermes-2-awq", "openhermes-2-awq"),
         ("teknium/OpenHermes-2-Mistral-7B", "teknium/OpenHermes-2-Mistral-7B"),
     ],
 )
